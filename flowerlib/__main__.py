@@ -1,0 +1,120 @@
+"""The command line: what make and snakemake call is what a student types. No command imports TensorFlow itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowerlib.errors import FlowerlibError
+
+app = typer.Typer(help="The flower report bundle: run recipes, export them, build the report.", no_args_is_help=True)
+Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="oxford102, flowers5 or all")] = "all") -> None:
+    """Fetch the photographs and verify them."""
+    from flowerlib import fetch as fetching
+
+    for dataset in fetching.DATASETS if name == "all" else [name]:
+        for file, path in fetching.fetch_dataset(dataset).items():
+            print(f"{file}: {path}")
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="a recipe, or a run such as shen-fine@seed=2")],
+    profile: Profile = "smoke",
+    force: Annotated[bool, typer.Option(help="run although nothing changed")] = False,
+) -> None:
+    """Run one recipe's notebook and export its figures and numbers."""
+    from flowerlib import pipeline
+
+    folder = pipeline.run(recipe, profile, force=force)
+    print(f"{recipe}: {folder}")
+
+
+@app.command()
+def export(recipe: str, profile: Profile = "smoke") -> None:
+    """Export a run's executed notebook again."""
+    from flowerlib import pipeline
+
+    notebook = pipeline.executed_notebook(recipe, profile)
+    if not notebook.exists():
+        raise FlowerlibError(f"{recipe} was not run: python -m flowerlib run {recipe} --profile {profile}")
+    pipeline.export(notebook, pipeline.record_folder(recipe, profile))
+
+
+@app.command()
+def merge(profile: Profile = "smoke") -> None:
+    """Write results.json, the one list of numbers, from the records of a profile's runs."""
+    from flowerlib import pipeline
+
+    pipeline.merge(profile, pipeline.build_folder(profile) / "results.json")
+
+
+@app.command()
+def status(profile: Profile = "laptop") -> None:
+    """Say what would run, why, and the minutes to expect."""
+    from flowerlib import pipeline, recipes
+
+    found = pipeline.states(profile)
+    for state in found:
+        word = "done" if state.done else "left out" if state.blocked else "to do"
+        minutes = "" if state.done or state.blocked else f"  about {state.minutes:g} min"
+        print(f"{word:9}{state.run:32}{state.reason}{minutes}".rstrip())
+    waiting = [state for state in found if not state.done and not state.blocked]
+    total = sum(state.minutes for state in waiting)
+    verdict = f"{len(waiting)} to do, about {total:g} minutes" if waiting else "nothing to do"
+    blocked = sum(state.blocked for state in found)
+    print(f"{profile} ({recipes.title(profile)}): {verdict}" + (f"; {blocked} left out" if blocked else ""))
+
+
+@app.command()
+def report(profile: Profile = "smoke") -> None:
+    """Run what is stale and build the PDF."""
+    from flowerlib import report as reporting
+
+    print(reporting.make(profile))
+
+
+@app.command()
+def publish(profile: Profile = "laptop") -> None:
+    """Put a finished profile's figures, numbers and PDF in place, to be committed."""
+    from flowerlib import report as reporting
+
+    reporting.publish(profile)
+
+
+@app.command()
+def trace(
+    key: Annotated[str, typer.Argument(help="such as hughes-fine/test/accuracy")], profile: Profile = "laptop"
+) -> None:
+    """Print where a number comes from."""
+    from flowerlib import pipeline
+
+    for name, value in pipeline.trace(key, profile).items():
+        print(f"{name:18}{value}")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends in one line and status 2."""
+    try:
+        app(standalone_mode=False)
+    except FlowerlibError as error:
+        print(f"flowerlib: {error}", file=sys.stderr)
+        sys.exit(2)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("flowerlib: stopped; a training goes on at its last epoch when run again", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        place = f" ({Path(error.filename).name})" if error.filename else ""
+        print(f"flowerlib: {error.strerror or error}{place}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

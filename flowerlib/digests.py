@@ -1,0 +1,226 @@
+"""Two digests decide what is stale: of a training and of its results. Code is hashed as Python reads it.
+
+Comments, docstrings and layout are gone in the syntax tree, so prose re-runs nothing. Modules of ``models`` and
+``schedules`` are catalogues of independent functions and count by function with what each calls; other modules count
+whole. ``recipes`` is not hashed as code: the values it yields are hashed themselves. Library versions are recorded.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flowerlib.errors import FlowerlibError
+from flowerlib.recipes import Recipe
+
+PACKAGE = Path(__file__).resolve().parent
+TRAINING_MODULES = ("augment", "data", "splits", "training")
+# They carry values that are hashed themselves, or only look.
+UNHASHED = ("digests", "errors", "exporter", "fetch", "pipeline", "progress", "recipes", "__main__")
+
+
+def training_digest(recipe: Recipe, manifest: str) -> str:
+    """The digest under which trained weights are kept.
+
+    Args:
+        recipe: with its values in a profile.
+        manifest: checksum of the data.
+    """
+    return digest(training_parts(recipe, manifest))
+
+
+def training_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
+    """What a training rests on: values, data, whole modules, the builder and the schedule with what they call."""
+    parts: dict[str, Any] = {
+        "values": recipe.shaping(),
+        "data": manifest,
+        "training_modules": {},
+        "functions": {},
+    }
+    if recipe.model is not None and recipe.training is not None:
+        roots = [_find("models", recipe.model.builder), ("schedules", recipe.training.schedule)]
+        parts["training_modules"] = {name: module_digest(name) for name in TRAINING_MODULES}
+        parts["functions"] = function_digests(roots)
+    return parts
+
+
+def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]) -> dict[str, Any]:
+    """What a run's results rest on; the hash of it is the digest that stands in the run's record.
+
+    Args:
+        recipe: with its values in a profile.
+        manifest: checksum of the data.
+        code: the notebook's code cells, joined.
+        used: run name -> results digest of the runs that it uses.
+    """
+    return training_parts(recipe, manifest) | {
+        "profile": recipe.profile,
+        "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures],
+        "cells": digest(tree_text(code)),
+        "modules": {name: module_digest(name) for name in sorted(reached_modules(code))},
+        "used": used,
+    }
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of the sha256 of some text or of some values."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def tree_text(source: str) -> str:
+    """Source as its syntax tree, without comments, docstrings and layout; the same on every supported Python.
+
+    ``ast.dump`` itself changed with Python 3.13 (empty lists are left out), so fields that are empty or None are left
+    out here.
+    """
+    return _node_text(ast.parse(source))
+
+
+def _node_text(node: Any) -> str:
+    if isinstance(node, ast.AST):
+        fields = []
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(value, list):
+                value = [inner for inner in value if not _is_string(inner)]  # docstrings and other bare strings
+            if value is None or value == [] or name in ("kind", "type_comment", "ctx"):
+                continue
+            fields.append(f"{name}={_node_text(value)}")
+        return f"{type(node).__name__}({','.join(fields)})"
+    if isinstance(node, list):
+        return f"[{','.join(_node_text(inner) for inner in node)}]"
+    return repr(node)
+
+
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def module_digest(module: str) -> str:
+    """Digest of a whole module of flowerlib, "models.classifiers" or "splits"."""
+    return digest(tree_text(_source(module)))
+
+
+def reached_modules(code: str) -> set[str]:
+    """Modules of flowerlib that some code imports, and those that they import in turn, catalogues left out."""
+    reached: set[str] = set()
+    waiting = _imports(ast.parse(code))
+    while waiting:
+        module = waiting.pop()
+        if module in reached or module.split(".")[0] in (*UNHASHED, "models", "schedules"):
+            continue
+        reached.add(module)
+        waiting |= _imports(ast.parse(_source(module)))
+    return reached
+
+
+def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Digests of functions and constants of catalogue modules, with everything of theirs that they name.
+
+    Args:
+        roots: (module, name) pairs to start from.
+    """
+    found: dict[str, str] = {}
+    waiting = list(roots)
+    while waiting:
+        module, name = waiting.pop()
+        definitions, imported = _definitions(module)
+        key = f"{module}.{name}"
+        if key in found or name not in definitions:
+            continue
+        node = definitions[name]
+        found[key] = digest(_node_text(node))
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name):
+                waiting.append(imported.get(inner.id, (module, inner.id)))
+            elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+                waiting += [(imported_from, inner.attr) for imported_from in _aliases(imported, inner.value.id)]
+    return found
+
+
+def builder_parameters(builder: str) -> list[str]:
+    """Names of a builder's parameters, read from its source, so that no TensorFlow is imported."""
+    module, name = _find("models", builder)
+    node = _definitions(module)[0][name]
+    assert isinstance(node, ast.FunctionDef)
+    return [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+
+
+def notebook_code(path: Path) -> str:
+    """The code cells of a notebook, joined, without IPython's magics and without the parameters' cell.
+
+    The parameters say which run it is; what they select is hashed as the recipe's values.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code"
+        and not {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", []))
+    ]
+    return "\n".join(line for line in "\n".join(sources).splitlines() if not line.lstrip().startswith(("%", "!")))
+
+
+def _find(package: str, function: str) -> tuple[str, str]:
+    """The module of a package in which a function stands."""
+    for path in sorted((PACKAGE / package).glob("*.py")):
+        module = f"{package}.{path.stem}"
+        if function in _definitions(module)[0] and not function.startswith("_"):
+            return module, function
+    raise FlowerlibError(f"unknown builder '{function}': no module of flowerlib/{package} defines it")
+
+
+@cache
+def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, str]]]:
+    """Top-level functions, classes and constants of a module, and what it imports from flowerlib.
+
+    The second maps a local name to (module, name), name being "" where a whole module was imported.
+    """
+    defined: dict[str, ast.stmt] = {}
+    imported: dict[str, tuple[str, str]] = {}
+    for node in ast.parse(_source(module)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {
+                inner.id: node for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)
+            }
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flowerlib"):
+            inside = (node.module or "").removeprefix("flowerlib").lstrip(".")
+            for alias in node.names:
+                whole = ".".join(filter(None, (inside, alias.name)))
+                is_module = _path(whole).exists()
+                imported[alias.asname or alias.name] = (whole, "") if is_module else (inside, alias.name)
+    return defined, imported
+
+
+def _aliases(imported: dict[str, tuple[str, str]], name: str) -> list[str]:
+    return [imported[name][0]] if name in imported and imported[name][1] == "" else []
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Modules of flowerlib that a tree imports."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flowerlib":
+            inside = (node.module or "").removeprefix("flowerlib").lstrip(".")
+            names = [".".join(filter(None, (inside, alias.name))) for alias in node.names]
+            found |= {name if _path(name).exists() else inside for name in names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("flowerlib.")]
+            found |= {name.removeprefix("flowerlib.") for name in names}
+    return found - {""}
+
+
+def _path(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _source(module: str) -> str:
+    return _path(module).read_text(encoding="utf-8")

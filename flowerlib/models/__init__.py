@@ -1,0 +1,1 @@
+"""Builders: sizes in, a plain ``keras.Model`` out. One module a family of networks."""

@@ -1,0 +1,372 @@
+"""From a recipe to a record: what is stale, papermill, the export, the merge. No TensorFlow.
+
+A run is done when a record with its digest stands in ``build/<profile>/figures`` or, published, in ``figures``.
+"""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowerlib import data, digests, fetch, recipes
+from flowerlib.errors import FlowerlibError
+from flowerlib.progress import HEADLESS
+from flowerlib.recipes import Recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ROOT / "figures"
+
+
+def build_folder(profile: str) -> Path:
+    """Where a profile's figures, numbers and PDF are made."""
+    return ROOT / "build" / profile
+
+
+def record_folder(run: str, profile: str) -> Path:
+    """Where a run's figures, tables and record are exported."""
+    return build_folder(profile) / "figures" / run
+
+
+def executed_notebook(run: str, profile: str) -> Path:
+    """The record of how a run went: its executed notebook."""
+    return ROOT / "runs" / profile / f"{run}.ipynb"
+
+
+def used_runs(recipe: Recipe) -> list[str]:
+    """Runs whose records a run reads; ``*`` stands for every other run that the profile lists."""
+    if recipe.uses == ("*",):
+        return [run for run in recipes.runs(recipe.profile) if run != recipe.name]
+    return list(recipe.uses)
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a run is done, and if not, why.
+
+    Attributes:
+        done: a record with the digest of today's recipe, code and data is there.
+        reason: why it would run; or why it cannot, when ``blocked``.
+        blocked: something that it needs is not to be had here.
+        published: the record that holds is the committed one.
+    """
+
+    run: str
+    done: bool
+    reason: str
+    minutes: float
+    blocked: bool = False
+    published: bool = False
+
+
+def states(profile: str) -> list[State]:
+    """The state of every run of a profile, in its order."""
+    return [state(recipes.load(run, profile)) for run in recipes.runs(profile)]
+
+
+def state(recipe: Recipe) -> State:
+    """Whether a run would run, and why."""
+    missing = missing_need(recipe)
+    reasons = []
+    for published in (False, True):
+        record = _record(recipe, published)
+        if record is None or record["profile"] != recipe.profile:
+            continue
+        # Without the photographs at hand the committed record's word for them is taken.
+        manifest = record["parts"]["data"] if missing else _manifest(recipe)
+        parts = current_parts(recipe, manifest)
+        if digests.digest(parts) == record["digest"]:
+            return State(recipe.name, True, "", 0, published=published)
+        reasons.append(_difference(record, parts, recipe))
+    if missing:
+        return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
+    return State(recipe.name, False, reasons[0] if reasons else "not run yet", recipe.expect.minutes)
+
+
+def missing_need(recipe: Recipe) -> str:
+    """Why a run cannot be made here ("weights/vgg16 not available"), or nothing."""
+    files = [*fetch.DATASETS[recipe.data.name]] if recipe.data and recipe.data.name != "drawn" else []
+    for file in files:
+        reason = fetch.available(file)
+        if reason:
+            return f"the photographs are not here: {reason}"
+    return ""
+
+
+def current_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
+    """What a run's results rest on today, part by part; their hash is its digest."""
+    code = digests.notebook_code(_source_notebook(recipe))
+    used = {}
+    for run in used_runs(recipe):
+        record = _record(recipes.load(run, recipe.profile), False) or _record(recipes.load(run, recipe.profile), True)
+        used[run] = record["digest"] if record else "none"
+    return digests.results_parts(recipe, manifest, code, used)
+
+
+def _manifest(recipe: Recipe) -> str:
+    return data.manifest(recipe.data.name) if recipe.data else ""
+
+
+def _record(recipe: Recipe, published: bool) -> dict[str, Any] | None:
+    folder = PUBLISHED / recipe.name if published else record_folder(recipe.name, recipe.profile)
+    path = folder / "record.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _source_notebook(recipe: Recipe) -> Path:
+    path = ROOT / "notebooks" / f"{recipe.notebook}.ipynb"
+    if not path.exists():
+        raise FlowerlibError(f"recipe '{recipe.name}' names notebook {path.name}, which is not in notebooks/")
+    return path
+
+
+def _difference(record: dict[str, Any], parts: dict[str, Any], recipe: Recipe) -> str:
+    """What changed since a record was made, in words."""
+    before = record["parts"]
+    said = []
+    for name in ("values", "data", "cells"):
+        if before[name] != parts[name]:
+            said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
+    for name in ("training_modules", "functions", "modules", "used"):
+        keys = {**before[name], **parts[name]}
+        said += [key for key in keys if before[name].get(key) != parts[name].get(key)]
+    return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
+
+
+def _changed_values(before: dict[str, Any], parts: dict[str, Any]) -> str:
+    old, new = _flat(before["values"]), _flat(parts["values"])
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} {old.get(key, 'default')} -> {new.get(key, 'default')}" for key in keys)
+
+
+def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
+    return flat
+
+
+def run(name: str, profile: str, *, force: bool = False) -> Path:
+    """Run a recipe's notebook headless and export it, unless its record already holds.
+
+    Args:
+        name: of the run.
+        profile: of the run.
+        force: run it although nothing changed.
+
+    Returns:
+        The folder with record, figures and tables.
+
+    Raises:
+        FlowerlibError: what the run needs is not there, a run it uses is missing, or a cell failed.
+    """
+    recipe = recipes.load(name, profile)
+    now = state(recipe)
+    folder = record_folder(name, profile)
+    if now.done and not force:
+        if now.published:
+            _adopt(PUBLISHED / name, folder)
+        os.utime(folder / "record.json")  # tell the graph that it was looked at
+        return folder
+    if now.blocked:
+        raise FlowerlibError(f"{name}: {now.reason}")
+    for used in used_runs(recipe):
+        other = recipes.load(used, profile)
+        if not state(other).done and recipe.uses != ("*",):
+            raise FlowerlibError(
+                f"{name} uses {used}, which is not done: python -m flowerlib run {used} --profile {profile}"
+            )
+    if recipe.data and recipe.data.name != "drawn":
+        fetch.fetch_dataset(recipe.data.name)
+    parts = current_parts(recipe, _manifest(recipe))
+    notebook = _execute(recipe, parts)
+    export(notebook, folder)
+    return folder
+
+
+def _execute(recipe: Recipe, parts: dict[str, Any]) -> Path:
+    """papermill, into a notebook beside its place; one that failed is kept for reading under another name."""
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    target = executed_notebook(recipe.name, recipe.profile)
+    part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed.unlink(missing_ok=True)
+    source = _source_notebook(recipe)
+    parameters = {"run": recipe.name, "profile": recipe.profile}
+    _check_parameters(source, parameters)
+    _print_kernel_output()
+    os.environ[HEADLESS] = str(os.getpid())
+    try:
+        papermill.execute_notebook(
+            source,
+            part,
+            parameters,
+            cwd=source.parent,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=True,
+        )
+    except PapermillExecutionError as error:
+        part.replace(failed)
+        said = error.evalue if error.ename == "FlowerlibError" else f"{error.ename}: {error.evalue}"
+        raise FlowerlibError(f"{said} (the notebook as far as it came: {_relative(failed)})") from None
+    except DeadKernelError:
+        part.replace(failed)
+        raise FlowerlibError(
+            f"{recipe.name}: the kernel was killed, most likely because memory ran out;"
+            f" a training goes on at its last epoch when run again (see {_relative(failed)})"
+        ) from None
+    finally:
+        os.environ.pop(HEADLESS)
+    notebook = nbformat.read(part, as_version=4)
+    notebook.metadata["flowerlib"] = {
+        "run": recipe.name,
+        "profile": recipe.profile,
+        "digest": digests.digest(parts),
+        "parts": parts,
+    }
+    nbformat.write(notebook, part)
+    part.replace(target)
+    return target
+
+
+def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
+    """papermill only warns about a parameter that a notebook does not have and runs on without it."""
+    import nbformat
+
+    cells = nbformat.read(source, as_version=4).cells
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    names = {line.split("=")[0].strip() for source_text in tagged for line in source_text.splitlines() if "=" in line}
+    for name in parameters:
+        if name not in names:
+            raise FlowerlibError(f"{source.name} has no parameter '{name}' in its cell tagged 'parameters'")
+
+
+def _print_kernel_output() -> None:
+    """Let the one line an epoch through to the terminal."""
+    logger = logging.getLogger("papermill")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers[0].addFilter(
+        lambda record: record.getMessage().startswith(("epoch ", "going on", "another training"))
+    )
+
+
+def export(notebook: Path, folder: Path) -> None:
+    """Export an executed notebook into a fresh folder and swap it with the old one."""
+    from flowerlib.exporter import RunExporter
+
+    text: Any
+    text, resources = RunExporter().from_filename(str(notebook))
+    fresh = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, content in resources["outputs"].items():
+        (fresh / name).write_bytes(content)
+    (fresh / "record.json").write_text(text, encoding="utf-8")
+    swap(fresh, folder)
+
+
+def _adopt(published: Path, folder: Path) -> None:
+    """Take a committed run over into the build."""
+    fresh = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(published, fresh)
+    swap(fresh, folder)
+
+
+def swap(fresh: Path, folder: Path) -> None:
+    """Put a freshly written folder in the place of an old one."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def merge(profile: str, path: Path) -> None:
+    """Write the one list of numbers from the records of every run but those that compare runs."""
+    merged: dict[str, Any] = {}
+    for name in recipes.runs(profile):
+        recipe = recipes.load(name, profile)
+        record = _record(recipe, False)
+        if record is not None and recipe.uses != ("*",):
+            merged |= entries(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.json")
+    part.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def entries(record: dict[str, Any]) -> dict[str, Any]:
+    """A record's numbers under ``<run>/<part>/<metric>``, each with where it comes from."""
+    facts, training = record["facts"], record.get("training") or {}
+    origin = {
+        "profile": record["profile"],
+        "seed": facts["seed"],
+        "notebook": facts["notebook"],
+        "data": facts["data"],
+        "digest": record["digest"],
+        "commit": facts["commit"],
+        "training_minutes": training.get("minutes"),
+        "training_machine": training.get("machine"),
+        "training_date": training.get("date"),
+        "machine": facts["machine"],
+        "libraries": facts["libraries"],
+    }
+    return {f"{record['run']}/{key}": {**value, **origin} for key, value in record["results"].items()}
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def prepare(profile: str) -> dict[str, list[str]]:
+    """Write the digest files that the graph looks at, and say which runs it holds.
+
+    Returns:
+        Run -> runs that it uses, for every run that is done or can be made here.
+    """
+    folder = build_folder(profile) / "digests"
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = {}
+    for now in states(profile):
+        recipe = recipes.load(now.run, profile)
+        if now.blocked:
+            continue
+        graph[now.run] = used_runs(recipe)
+        path = folder / now.run
+        if not path.exists() or not now.done:
+            path.write_text(now.reason + "\n", encoding="utf-8")
+            if now.done:  # older than the record, so that nothing is run for it
+                os.utime(path, (0, 0))
+    return {run: [used for used in uses if used in graph] for run, uses in graph.items()}
+
+
+def trace(key: str, profile: str) -> dict[str, Any]:
+    """Where a number comes from: recipe, notebook and cell, seed, data checksum, digest, commit.
+
+    Raises:
+        FlowerlibError: no run of the profile exported that key.
+    """
+    name = key.split("/")[0]
+    if name not in recipes.runs(profile):
+        raise FlowerlibError(f"no run '{name}' in profile {profile}: one of {', '.join(recipes.runs(profile))}")
+    recipe = recipes.load(name, profile)
+    record = _record(recipe, False) or _record(recipe, True)
+    if record is None:
+        raise FlowerlibError(f"{name} was not run: python -m flowerlib run {name} --profile {profile}")
+    found = entries(record)
+    if key not in found:
+        raise FlowerlibError(f"unknown result '{key}': {name} exports {', '.join(found)}")
+    return found[key]

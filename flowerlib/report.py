@@ -1,0 +1,222 @@
+"""The report: run what is stale, turn records into LaTeX values, typeset, publish. No TensorFlow."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from flowerlib import pipeline, recipes, summary
+from flowerlib.errors import FlowerlibError
+from flowerlib.latex import escape
+
+FIGURES_MIB, PDF_MIB = 25, 15  # what may be committed
+LATEX = (
+    "latexmk texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended"
+    " lmodern cm-super-minimal"
+)
+
+
+def make(profile: str) -> Path:
+    """Bring a profile's runs up to date and typeset the report.
+
+    Returns:
+        The PDF.
+
+    Raises:
+        FlowerlibError: a run failed, a digit is typed where a result belongs, LaTeX is missing or stops.
+    """
+    recipes.runs(profile)  # an unknown profile ends here
+    check_digits(pipeline.ROOT / "report.tex")
+    build = pipeline.build_folder(profile)
+    build.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(build / "report.lock", timeout=0):
+            _run_graph(profile)
+            (build / "values.tex").write_text(values(profile), encoding="utf-8")
+            return _typeset(profile)
+    except Timeout:
+        raise FlowerlibError(f"another report of profile {profile} is being made: wait for it, or stop it") from None
+
+
+def _run_graph(profile: str) -> None:
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(pipeline.ROOT / "Snakefile"),
+            "--cores",
+            "all",
+        ),
+        *("--directory", str(pipeline.ROOT), "--config", f"profile={profile}", "--quiet", "all"),
+        *("--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--keep-going"),
+    ]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(command, cwd=pipeline.ROOT, env={**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"})
+    if done.returncode:
+        raise FlowerlibError(f"not every run of profile {profile} was made: see above; what was made is kept")
+
+
+def records(profile: str) -> list[dict[str, Any]]:
+    """The records of a profile's runs that were made, in its order."""
+    paths = [pipeline.record_folder(run, profile) / "record.json" for run in recipes.runs(profile)]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def values(profile: str) -> str:
+    """values.tex: every number, caption and reason by key, as macros of report.sty."""
+    folder = pipeline.build_folder(profile).relative_to(pipeline.ROOT).as_posix()
+    lines = ["% Written by flowerlib from the records of the runs; changes here are lost."]
+    lines += [rf"\def\flowerbuild{{{folder}}}", rf"\def\flowerprofile{{{profile}}}"]
+    lines += [rf"\def\flowerprofiletitle{{{escape(recipes.title(profile))}}}"]
+    found = records(profile)
+    for record in found:
+        lines += _record_lines(record)
+    for claim in summary.claims().itertuples():
+        lines.append(rf"\flowerclaim{{{claim.key}}}{{{claim.value:.{int(claim.decimals)}f}}}")
+    lines += [rf"\flowermissing{{{run}}}{{{escape(reason)}}}" for run, reason in _missing(profile, found).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _record_lines(record: dict[str, Any]) -> list[str]:
+    run = record["run"]
+    lines = []
+    for key, entry in pipeline.entries(record).items():
+        lines.append(rf"\flowervalue{{{key}}}{{{shown(entry)}}}{{{shown_with_interval(entry)}}}")
+    if "training" in record:
+        minutes = f"{record['training']['minutes']:.1f}"
+        lines.append(rf"\flowervalue{{{run}/train/minutes}}{{{minutes}}}{{{minutes}}}")
+    note = escape(_note(record))
+    for name, entry in record["figures"].items():
+        caption, alt = escape(entry["caption"]), escape(entry["alt"])
+        lines.append(rf"\flowerfigure{{{run}/{name}}}{{{caption}}}{{{alt}}}{{{note}}}")
+    for name, entry in record["tables"].items():
+        long = "yes" if entry["long"] else "no"
+        lines.append(rf"\flowertable{{{run}/{name}}}{{{escape(entry['caption'])}}}{{{long}}}{{{note}}}")
+    return lines
+
+
+def shown(entry: dict[str, Any]) -> str:
+    """A value as the report prints it: counts whole, everything else with three decimals."""
+    return f"{int(entry['value']):,}".replace(",", "{,}") if entry["interval"] == "counted" else f"{entry['value']:.3f}"
+
+
+def shown_with_interval(entry: dict[str, Any]) -> str:
+    """A value with its 95 % interval and the number of pictures behind it."""
+    if entry["low"] is None or entry["high"] is None:
+        return shown(entry)
+    return f"{shown(entry)} [{entry['low']:.3f}, {entry['high']:.3f}], $n={entry['n']}$"
+
+
+def _note(record: dict[str, Any]) -> str:
+    """The line under every figure and table: its notebook and run, and what the profile cut."""
+    facts = record["facts"]
+    cut = f"; profile {record['profile']}: {', '.join(facts['reduced'])}" if facts["reduced"] else ""
+    return f"(Notebook {facts['notebook']}, run {record['run']}{cut}.)"
+
+
+def _missing(profile: str, found: list[dict[str, Any]]) -> dict[str, str]:
+    """Why each known run has no record in this profile."""
+    made = {record["run"] for record in found}
+    listed = {state.run: state.reason for state in pipeline.states(profile)}
+    everywhere = [run for other in recipes.PROFILES for run in recipes.runs(other)]
+    reasons = {run: f"{run}: not in the {profile} profile" for run in (*everywhere, *recipes.names())}
+    reasons |= {run: f"{run}: {reason}" for run, reason in listed.items()}
+    return {run: reason for run, reason in reasons.items() if run not in made}
+
+
+# What may hold digits: keys, labels, measures, and \given, which says that a digit is no result.
+_ALLOWED = re.compile(
+    r"\\(?:result|interval|reported|given|ref|cref|Cref|label|cite[pt]?|runfigure|runtable|input|url|href"
+    r"|bibliography|bibliographystyle|vspace|hspace|setlength|includegraphics|definecolor)\*?(?:\[[^\]]*\])?\{[^{}]*\}"
+)
+
+
+def check_digits(path: Path) -> None:
+    """Refuse a digit that is typed by hand where a result belongs.
+
+    Raises:
+        FlowerlibError: names line and digit.
+    """
+    text = path.read_text(encoding="utf-8")
+    start = text.find(r"\begin{document}")
+    for number, line in enumerate(text.splitlines(), 1):
+        if number <= text[:start].count("\n"):
+            continue
+        bare = _ALLOWED.sub("", re.sub(r"(?<!\\)%.*", "", line))
+        found = re.search(r"\S*\d\S*", bare)
+        if found:
+            raise FlowerlibError(
+                f"{path.name}, line {number}: '{found.group()}' is typed by hand: write \\result{{run/part/metric}},"
+                r" \reported{key} or, for what is no result, \given{...}"
+            )
+
+
+def _typeset(profile: str) -> Path:
+    """latexmk, without shell escape; a PDF that did not change keeps its bytes."""
+    if shutil.which("latexmk") is None:
+        raise FlowerlibError(f"LaTeX is not here, the notebooks are done: apt-get install {LATEX}")
+    build = pipeline.build_folder(profile)
+    folder = build / "latex"
+    folder.mkdir(exist_ok=True)
+    command = [
+        *("latexmk", "-pdf", "-Werror", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error"),
+        *("-latexoption=-no-shell-escape", f"-outdir={folder.relative_to(pipeline.ROOT)}", "report.tex"),
+    ]
+    environment = {
+        **os.environ,
+        "SOURCE_DATE_EPOCH": "1767225600",  # the same runs give the same bytes
+        "FORCE_SOURCE_DATE": "1",
+        "TEXINPUTS": f".:{build.relative_to(pipeline.ROOT)}:flowerlib:",
+        "max_print_line": "1000",
+    }
+    done = subprocess.run(command, cwd=pipeline.ROOT, env=environment, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise FlowerlibError(f"LaTeX stopped: {_complaint(done.stdout)} (all of it: {folder / 'report.log'})")
+    part = build / "report.part.pdf"
+    shutil.copyfile(folder / "report.pdf", part)
+    return part.replace(build / "report.pdf")
+
+
+def _complaint(output: str) -> str:
+    """The line of LaTeX's output that says what is wrong."""
+    for line in output.splitlines():
+        if re.match(r"[^ ]+\.(tex|sty):\d+: |! |LaTeX Warning: .*undefined|Package natbib Warning: .*undefined", line):
+            return line.strip()
+    return output.strip().splitlines()[-1] if output.strip() else "no output"
+
+
+def publish(profile: str) -> None:
+    """Put a finished profile's figures, numbers and PDF in place; the only writer of ``figures/``.
+
+    Raises:
+        FlowerlibError: another profile than laptop, a run that is not done, or more than may be committed.
+    """
+    if profile != "laptop":
+        raise FlowerlibError(f"only the laptop profile is published, not {profile}")
+    pdf = make(profile)
+    build = pipeline.build_folder(profile)
+    fresh = pipeline.PUBLISHED.with_name(".figures.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for record in records(profile):
+        shutil.copytree(build / "figures" / record["run"], fresh / record["run"])
+    shutil.copyfile(build / "results.json", fresh / "results.json")
+    _check_size(fresh, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB)
+    _check_size(pdf, pdf.stat().st_size, PDF_MIB)
+    pipeline.swap(fresh, pipeline.PUBLISHED)
+    part = pipeline.ROOT / ".report.part.pdf"
+    shutil.copyfile(pdf, part)
+    part.replace(pipeline.ROOT / "report.pdf")
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most * 2**20:
+        raise FlowerlibError(f"{path.name} has {size / 2**20:.1f} MiB, more than the {most} MiB that may be committed")
