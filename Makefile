@@ -25,8 +25,8 @@ WANTED := needs Python $(lastword $(PYTHONS)) to $(firstword $(PYTHONS))
 LATEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-science \
     texlive-fonts-recommended lmodern cm-super-minimal poppler-utils
 LATEX_TOOLS := latexmk pdflatex bibtex pdftoppm
-LATEX_FILES := booktabs.sty longtable.sty siunitx.sty cleveref.sty microtype.sty subcaption.sty \
-    hyperref.sty natbib.sty lmodern.sty sfrm1000.pfb
+LATEX_FILES := array.sty booktabs.sty caption.sty cleveref.sty etoolbox.sty fancyhdr.sty fontenc.sty \
+    geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty xcolor.sty
 
 .PHONY: help report test data lab status publish setup latex lint format lock gpu clean check-python
 

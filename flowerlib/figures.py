@@ -1,7 +1,7 @@
 """The report's figures: one style, one function a kind of plot. Each returns a Figure and writes nothing.
 
-Figures are made without pyplot, which would keep them alive. The embedding of fonts is decided when a
-figure is saved, not when it is made: save inside `with style():`.
+Figures are made without pyplot, which would keep them alive. The embedding of fonts is decided when a figure is
+saved, not when it is made: save inside `with style():`.
 """
 
 import functools
@@ -45,11 +45,7 @@ STYLE: dict[Any, Any] = {
 }
 CURVES = {  # panel -> history key -> label
     "loss": {"loss": "train", "val_loss": "validation"},
-    "accuracy": {
-        "accuracy": "train",
-        "val_accuracy": "validation",
-        "val_balanced_accuracy": "validation, balanced",
-    },
+    "accuracy": {"accuracy": "train", "val_accuracy": "validation", "val_balanced_accuracy": "validation, balanced"},
 }
 
 
@@ -74,10 +70,7 @@ def _require_columns(plot: str, table: pd.DataFrame, *columns: str) -> None:
 
 
 def _figure(height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    _require(
-        height_in <= PAGE_IN,
-        f"figure {height_in:.1f} in high, a page {PAGE_IN} in: show less or more columns",
-    )
+    _require(height_in <= PAGE_IN, f"figure {height_in:.1f} in high, a page {PAGE_IN} in: show less or more columns")
     return Figure(figsize=(WIDTH_IN, height_in), layout=layout)
 
 
@@ -97,7 +90,7 @@ def _legend(fig: Figure) -> None:
 
 @functools.cache
 def _width_in(line: str) -> float:
-    return float(TextPath((0, 0), line, size=TEXT_PT).get_extents().width) / 72
+    return float(TextPath((0, 0), line, size=TEXT_PT).get_extents().width) / 72 if line.strip() else 0.0
 
 
 def _halve(word: str, width_in: float) -> str:
@@ -150,8 +143,9 @@ def class_histogram(
         _require(count.shape == (len(names),), f"class_histogram: {part} {count.shape} for {len(names)} names")
     kept = np.argsort(-next(iter(parts.values())), kind="stable")[:top]
     shown, few = [names[i] for i in kept], len(kept) <= NAMED_AT_MOST
-    fig = _figure(_rows_in(shown) + 0.7 if few else 0.3 + 1.6 * len(parts))
-    axes = fig.subplots(*((1, len(parts)) if few else (len(parts), 1)), sharey=few, squeeze=False)
+    fig = _figure(_rows_in(shown) + 0.7 if few else 0.3 + 1.75 * len(parts))
+    rows, columns = (1, len(parts)) if few else (len(parts), 1)
+    axes = fig.subplots(rows, columns, sharey=few, squeeze=False)
     for ax, (part, count) in zip(axes.flat, parts.items(), strict=True):
         ax.set_title(f"{part}, n = {count[kept].sum():,}".removeprefix(", "))
         (_named_counts if few else _sorted_counts)(ax, count[kept], shown)
@@ -176,15 +170,9 @@ def _sorted_counts(ax: Axes, count: np.ndarray, names: Sequence[str]) -> None:
         ax.set_title(f"{ax.get_title('left')}, {bars[0]:.0f} in every class")
         return
     ends = "largest: " + ", ".join(said[:3]), "smallest: " + ", ".join(said[:-4:-1])
-    for x, marker, label in (
-        (0, "^", ends[0]),
-        (last // 2, "D", f"median: {np.median(bars):g}"),
-        (last, "v", ends[1]),
-    ):
-        ax.plot(x, bars[x], marker, color="black", label=_wrap(label, 4.0), clip_on=False)
-    # The legend stands in the corner that a falling curve leaves free; a flat curve gets headroom instead.
-    ax.set_ylim(0, bars[0] * (1.05 if bars[len(bars) // 5] < 0.5 * bars[0] else 2.1))
-    ax.legend(loc="upper right")
+    for x, marker, label in (0, "^", ends[0]), (last // 2, "D", f"median: {np.median(bars):g}"), (last, "v", ends[1]):
+        ax.plot(x, bars[x], marker, color="black", label=_wrap(label, 5.0), clip_on=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.2)  # below: names of any length find room
 
 
 def _tiles(
@@ -239,18 +227,14 @@ def near_duplicates(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Figu
 
 @style()
 def worst_classes(
-    images: np.ndarray,
-    true_names: Sequence[str],
-    predicted_names: Sequence[str],
-    probabilities: Sequence[float],
+    images: np.ndarray, true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
 ) -> Figure:
     """Mistakes: pictures titled "true class / taken for (probability given to that, in [0, 1])"."""
     lengths = {len(images), len(true_names), len(predicted_names), len(probabilities)}
     _require(len(lengths) == 1, "worst_classes: images, names and probabilities differ in number")
-    said = zip(true_names, predicted_names, probabilities, strict=True)
-    return _tiles("worst_classes", images, [f"{true}\N{NO-BREAK SPACE}/ {taken} ({p:.2f})" for true, taken, p in said])[
-        0
-    ]
+    mistakes = zip(true_names, predicted_names, probabilities, strict=True)
+    titles = [f"{true}\N{NO-BREAK SPACE}/ {taken} ({p:.2f})" for true, taken, p in mistakes]
+    return _tiles("worst_classes", images, titles)[0]
 
 
 @style()
@@ -278,9 +262,8 @@ def learning_curves(history: Mapping[str, Sequence[float]], *, minutes: Sequence
             learning_rate; what is missing is left out, other keys are not drawn.
         minutes: training time at the end of each epoch, counted from the start; its last is written.
     """
-    values = {
-        key: np.asarray(y, float) for key, y in history.items() if key in {"learning_rate"}.union(*CURVES.values())
-    }
+    known = {"learning_rate"}.union(*CURVES.values())
+    values = {key: np.asarray(y, float) for key, y in history.items() if key in known}
     panels = [panel for panel, curves in CURVES.items() if curves.keys() & values.keys()]
     _require(panels, f"learning_curves: no loss and no accuracy among {', '.join(history) or 'no keys'}")
     lengths = {len(y) for y in [*values.values(), *([] if minutes is None else [minutes])]}
@@ -322,7 +305,7 @@ def _mark_divergence(ax: Axes, losses: Sequence[np.ndarray]) -> None:
 def _mark_rate_drops(axes: Sequence[Axes], rates: np.ndarray) -> None:
     drops = np.flatnonzero(rates[1:] < 0.99 * rates[:-1]) + 1
     # The rates are written where curves leave room: low in the accuracy, high in the loss.
-    y, step, side = (0.03, 0.32, "bottom") if len(axes) > 1 else (0.84, -0.28, "top")
+    y, step, side = (0.03, 0.32, "bottom") if axes[-1].get_ylabel() == "accuracy" else (0.84, -0.28, "top")
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     if len(drops) > max(3, len(rates) / 4):  # a smooth schedule: its lines would hide the curves
         said = f"rate {rates.max():.2g} to {rates[-1]:.2g}"
@@ -352,23 +335,29 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     few = classes <= NAMED_AT_MOST
-    fig = _figure(1.5 + 0.28 * classes if few else 5.2)
+    fig = _figure(1.5 + max(0.28 * classes, _rows_in(names)) if few else 5.2)
     ax = fig.subplots()
     ax.set_facecolor("#BBBBBB")
     norm = PowerNorm(1.0 if few else 0.5, 0, 1)  # under a root, one image in ten stands out from none
     drawn = ax.imshow(share, "cividis", norm, aspect="auto" if few else "equal", interpolation="none")
     fig.colorbar(drawn, ax=ax, label="share of the true class", pad=0.02)
-    shown = range(classes) if few else range(9, classes, 10)
-    labels = [_wrap(names[i]) if few else f"{i + 1}" for i in shown]
-    ax.set_yticks(shown, labels)
-    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {}
-    ax.set_xticks(shown, labels, **slant)
-    numbered = "" if few else ", by number"
-    ax.set(xlabel=f"predicted class{numbered}", ylabel=f"true class{numbered}")
+    _name_cells(ax, names, few)
     for row, column in np.argwhere(counts) if classes <= 12 else []:
         color = "black" if share[row, column] > 0.5 else "white"
         ax.text(column, row, f"{counts[row, column]}", color=color, ha="center", va="center")
     return fig
+
+
+def _name_cells(ax: Axes, names: Sequence[str], few: bool) -> None:
+    numbers = [f"{i + 1}" for i in range(len(names))]
+    short = few and not any("\n" in _wrap(name) for name in names)
+    ticks = range(len(names)) if few else range(9, len(names), 10)
+    rows = list(names) if short else [f"{n} {name}" for n, name in zip(numbers, names, strict=True)] if few else numbers
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if short else {}
+    ax.set_yticks(ticks, [_wrap(rows[i]) for i in ticks])
+    ax.set_xticks(ticks, [(names if short else numbers)[i] for i in ticks], **slant)  # long names stand once, at a row
+    numbered = "" if short else ", by number"
+    ax.set(xlabel=f"predicted class{numbered}", ylabel=f"true class{'' if few else numbered}")
 
 
 def _dots(ax: Axes, table: pd.DataFrame, columns: Sequence[str], label: str, hollow: str, size: float = 5) -> None:
@@ -394,12 +383,11 @@ def per_class_bars(table: pd.DataFrame) -> Figure:
     _require_columns("per_class_bars", table, "class", "support", *columns)
     ranked = table.sort_values("recall", ascending=False, kind="stable")
     known, few = ranked.dropna(subset=["recall"]), len(ranked) <= NAMED_AT_MOST
-    named = ranked if few else pd.concat([known.head(5), known.tail(5)])
+    named = ranked if few else pd.concat([known.head(5), known[5:].tail(5)])
     names = [f"{name} ({support:.0f})" for name, support in zip(named["class"], named["support"], strict=True)]
     fig = _figure(_rows_in(names) + 0.9 if few else 4.2)
-    for ax, part in zip(
-        fig.subplots(1, 1 if few else 2, squeeze=False)[0], [named] if few else [ranked, named], strict=True
-    ):
+    panels = [named] if few else [ranked, named]
+    for ax, part in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _dots(ax, part, columns, "recall, 95 % interval", "F1", 2 if len(part) > NAMED_AT_MOST else 5)
         ax.set_xlim(-0.03, 1.03)
     _name_rows(fig.axes[-1], names)
@@ -440,20 +428,11 @@ def split_sizes(table: pd.DataFrame) -> Figure:
     """
     parts = {"train": (BLUE, 0.2), "validation": (ORANGE, 0.65), "test": (YELLOW, 1.0)}
     _require_columns("split_sizes", table, *parts)
-    names, start = [str(name) for name in table.index], np.zeros(len(table))
+    names, rows, start = [str(name) for name in table.index], range(len(table)), np.zeros(len(table))
     fig = _figure(_rows_in(names) + 0.9)
     ax, beside = fig.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     for part, (color, x) in parts.items():
-        ax.barh(
-            range(len(table)),
-            table[part],
-            0.6,
-            start,
-            color=color,
-            edgecolor="black",
-            linewidth=0.6,
-            label=part,
-        )
+        ax.barh(rows, table[part], 0.6, start, color=color, edgecolor="black", linewidth=0.6, label=part)
         start += table[part].to_numpy()
         for row, text in enumerate([part, *(f"{count:,.0f}" for count in table[part])], -1):
             beside.text(x, row, text, ha="right", va="center")

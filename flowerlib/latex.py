@@ -29,6 +29,8 @@ def tabular(frame: pd.DataFrame, values: list[list[Any]], decimals: int, long: b
     top = [r"\toprule", head, r"\midrule"]
     body = [" & ".join(row) + r" \\" for row in rows] + [r"\bottomrule"]
     columns = _alignment(frame, rows)
+    if not rows:
+        body.insert(0, rf"\multicolumn{{{len(frame.columns)}}}{{l}}{{no run of this profile has it}} \\")
     if not long:
         return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *top, *body, r"\end{tabular}", ""])
     start = [
@@ -42,7 +44,7 @@ def tabular(frame: pd.DataFrame, values: list[list[Any]], decimals: int, long: b
     return "\n".join([*start, *body, r"\end{longtable}", ""])
 
 
-LETTER = 0.0115  # of the text width, at footnote size
+LETTER = 0.0098  # of the text width, at footnote size
 WRAPPED = 24  # letters; a longer text column is set in lines
 
 

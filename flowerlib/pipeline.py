@@ -202,6 +202,7 @@ def _execute(recipe: Recipe, parts: dict[str, Any]) -> Path:
     parameters = {"run": recipe.name, "profile": recipe.profile}
     _check_parameters(source, parameters)
     _print_kernel_output()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up notices drown the progress
     os.environ[HEADLESS] = str(os.getpid())
     try:
         papermill.execute_notebook(

@@ -243,13 +243,15 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
-    """What the profile changed of the recipe's own values, in words: ``training.epochs 12 of 170``."""
+    """What the profile changed of the recipe's own values, in words: ``epochs 12 of 170``."""
     said = []
     for section in ("data", "model", "augment", "training"):
         before, after = own.get(section) or {}, values.get(section) or {}
         for key, value in after.items():
-            if before.get(key) != value:
-                said.append(f"{key.removesuffix('_px')} {value} instead of {before.get(key, 'none')}")
+            old = before.get(key, "the builder's own")
+            if old != value:
+                fewer = isinstance(value, int) and isinstance(old, int) and value < old
+                said.append(f"{key.removesuffix('_px').replace('_', ' ')} {value} {'of' if fewer else 'for'} {old}")
     return said
 
 

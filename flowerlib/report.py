@@ -77,6 +77,7 @@ def values(profile: str) -> str:
     lines += [rf"\def\flowerbuild{{{folder}}}", rf"\def\flowerprofile{{{profile}}}"]
     lines += [rf"\def\flowerprofiletitle{{{escape(recipes.title(profile))}}}"]
     found = records(profile)
+    lines += [rf"\def\flowerdates{{{escape(_dates(found))}}}"]
     for record in found:
         lines += _record_lines(record)
     for claim in summary.claims().itertuples():
@@ -122,6 +123,12 @@ def _note(record: dict[str, Any]) -> str:
     return f"(Notebook {facts['notebook']}, run {record['run']}{cut}.)"
 
 
+def _dates(found: list[dict[str, Any]]) -> str:
+    """First and last day of the trainings behind a report."""
+    days = sorted(record["training"]["date"][:10] for record in found if "training" in record)
+    return "" if not days else f"runs of {days[0]}" if days[0] == days[-1] else f"runs of {days[0]} to {days[-1]}"
+
+
 def _missing(profile: str, found: list[dict[str, Any]]) -> dict[str, str]:
     """Why each known run has no record in this profile."""
     made = {record["run"] for record in found}
@@ -134,7 +141,7 @@ def _missing(profile: str, found: list[dict[str, Any]]) -> dict[str, str]:
 
 # What may hold digits: keys, labels, measures, and \given, which says that a digit is no result.
 _ALLOWED = re.compile(
-    r"\\(?:result|interval|reported|given|ref|cref|Cref|label|cite[pt]?|runfigure|runtable|input|url|href"
+    r"\\(?:result|interval|reported|given|ref|cref|runref|label|cite[pt]?|runfigure|runtable|input|url|href"
     r"|bibliography|bibliographystyle|vspace|hspace|setlength|includegraphics|definecolor)\*?(?:\[[^\]]*\])?\{[^{}]*\}"
 )
 

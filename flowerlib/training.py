@@ -33,8 +33,8 @@ class Trained:
     """What is stored beside trained weights.
 
     Attributes:
-        history: one value an epoch: loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, learning_rate and
-            minutes (since the start, sessions added up).
+        history: one value an epoch: loss (cross-entropy), objective (with the weight penalty), accuracy, val_loss,
+            val_accuracy, val_balanced_accuracy, learning_rate and minutes (since the start, sessions added up).
         diverged_at: the epoch (from 1) whose loss was not a number, or None.
         machine: processor and cores that trained.
         date: when the last epoch ended, UTC.
@@ -70,7 +70,7 @@ def build(recipe: Recipe, split: Split) -> keras.Model:
     model.compile(
         _optimizer(recipe.training),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)],
     )
     return model
 
@@ -101,10 +101,12 @@ def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
     digest = digests.training_digest(recipe, manifest(dataset.name))
     folder = cache_folder() / "trained" / digest
     folder.mkdir(parents=True, exist_ok=True)
-    with _one_training():
-        if not (folder / "training.json").exists():
-            _fit(recipe, model, dataset, split, Trained(digest), folder)
-    trained = Trained(**json.loads((folder / "training.json").read_text(encoding="utf-8")))
+    done = folder / "training.json"
+    if not done.exists():
+        with _one_training():
+            if not done.exists():
+                _fit(recipe, model, dataset, split, Trained(digest), folder)
+    trained = Trained(**json.loads(done.read_text(encoding="utf-8")))
     model.load_weights(folder / "model.weights.h5")
     return trained
 
@@ -138,12 +140,14 @@ def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, tra
         batches = augment.batches(dataset.images, labels, shown, recipe.augment, training.batch_size)
         fitted = model.fit(batches, verbose=0, shuffle=False, callbacks=[line.batches(len(batches))])
         row = {name: values[-1] for name, values in fitted.history.items()}
+        # Keras calls loss what is minimized, weight penalty included; validation has no penalty.
+        row["objective"], row["loss"] = row["loss"], row.pop("cross_entropy")
         row |= validate(model, dataset, split.validation)
         row["learning_rate"] = float(model.optimizer.learning_rate)
         row["minutes"] = trained.minutes + (time.monotonic() - started) / 60
         for name, value in row.items():
             trained.history.setdefault(name, []).append(float(value))
-        if not np.isfinite(row["loss"]):
+        if not np.isfinite(row["objective"]):
             _diverged(recipe, trained, folder)
             break
         _save(model, trained.history, checkpoint)

@@ -1,10 +1,14 @@
 """The front door: set-up, the make targets, and the places that must agree with pyproject.toml."""
 
+import ast
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,26 @@ def disagreements(environment: dict, project: dict) -> list[str]:
     return found
 
 
+def imported(code: str) -> set[str]:
+    """The top-level modules that a piece of Python imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(code)))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    parts = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level and node.module}
+    return {name.partition(".")[0] for name in whole | parts}
+
+
+def all_imports() -> set[str]:
+    """What the package, the notebooks, the tests and the benchmarks import that is neither Python's nor ours."""
+    rooms = [ROOT / room for room in ("flowerlib", "tests", "benchmarks")]
+    files = [path for room in rooms for path in room.rglob("*.py")]
+    codes = [path.read_text(encoding="utf-8") for path in files]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        codes += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    ours = {"flowerlib", *(room.name for room in rooms), *(path.stem for path in files)}
+    return set().union(*map(imported, codes)) - ours - set(sys.stdlib_module_names)
+
+
 def tracked_text() -> dict[str, str]:
     """Path -> text of each text file that git holds or would take up."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
@@ -220,6 +244,17 @@ def test_the_gpu_extra_asks_for_the_tensorflow_that_the_lock_has():
     (version,) = locked((ROOT / "requirements.lock").read_text(), MACHINES["linux"], "3.11")["tensorflow-cpu"]
     assert need.extras == {"and-cuda"}
     assert need.specifier.contains(version)
+
+
+def test_everything_imported_is_a_declared_dependency():
+    declared = {canonicalize_name(need.name) for need in requirements("dev")}
+    installed_by = packages_distributions()
+    undeclared = {
+        name
+        for name in all_imports()
+        if not declared & {canonicalize_name(package) for package in installed_by.get(name, [])}
+    }
+    assert undeclared == set()
 
 
 def test_the_version_of_flowerlib_is_written_once():
@@ -369,6 +404,15 @@ def test_root_on_debian_has_latex_installed(front: Path, tmp_path: Path):
     assert update.endswith("update")
     assert "install --yes" in install
     assert {"latexmk", "texlive-latex-extra", "cm-super-minimal"} <= set(install.split())
+
+
+def test_make_latex_looks_for_every_package_the_report_uses():
+    sources = [(ROOT / name).read_text(encoding="utf-8") for name in ("report.tex", "flowerlib/report.sty")]
+    lists = re.findall(r"\\(?:usepackage|RequirePackage)(?:\[[^]]*\])?\{([^}]*)\}", "\n".join(sources))
+    used = {f"{name.strip()}.sty" for line in lists for name in line.split(",")} - {"report.sty"}
+    looked_for = re.findall(r"[\w-]+\.sty", (ROOT / "Makefile").read_text())
+    assert used
+    assert used - set(looked_for) == set()
 
 
 def test_clean_keeps_every_long_result(front: Path):

@@ -1,0 +1,42 @@
+"""What the tests share: where photographs may be found, and a cache of their own."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported: no notes about the CPU
+
+# As .ci/run does it: a folder mirror/ beside this checkout or one level further in. Set but empty means none.
+if "FLOWERLIB_MIRROR" not in os.environ:
+    beside = Path(__file__).resolve().parents[2]
+    for sums in sorted([*beside.glob("mirror/SHA256SUMS"), *beside.glob("*/mirror/SHA256SUMS")])[:1]:
+        os.environ["FLOWERLIB_MIRROR"] = str(sums.parent)
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("flowerlib", deadline=None)
+hypothesis.settings.load_profile("flowerlib")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-m "not photographs"` leaves out every test that uses the fixture."""
+    for item in items:
+        if "photographs" in getattr(item, "fixturenames", ()):
+            item.add_marker("photographs")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> str:
+    """The folder or address of a mirror of the photographs; without one the test is skipped."""
+    mirror = os.environ.get("FLOWERLIB_MIRROR", "").strip()
+    if not mirror:
+        pytest.skip("no photographs: set FLOWERLIB_MIRROR to a mirror of them")
+    return mirror
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder that only this test uses."""
+    monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
