@@ -17,17 +17,19 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
 from flowerlib.errors import FlowerlibError
 
 WIDTH_IN, PAGE_IN = 6.3, 9.2  # the report's text width; the highest figure that leaves room for a caption
 TEXT_PT, LINE_IN, GAP_IN = 8.0, 0.14, 0.08
+FONT = FontProperties(family="DejaVu Sans", size=TEXT_PT)  # shipped with matplotlib: the same letters everywhere
 NAMED_AT_MOST = 20  # classes that get their names on an axis; beyond it a compact form is drawn
 BLUE, ORANGE, GREEN, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#F0E442"  # Okabe and Ito
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
+    "font.family": FONT.get_family(),
     "font.size": TEXT_PT,
     "axes.labelsize": TEXT_PT + 1,
     "axes.titlesize": TEXT_PT + 1,
@@ -70,7 +72,7 @@ def _require_columns(plot: str, table: pd.DataFrame, *columns: str) -> None:
 
 
 def _figure(height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    _require(height_in <= PAGE_IN, f"figure {height_in:.1f} in high, a page {PAGE_IN} in: show less or more columns")
+    _require(height_in <= PAGE_IN, f"figure {height_in:.2f} in high, a page {PAGE_IN} in: show less or more columns")
     return Figure(figsize=(WIDTH_IN, height_in), layout=layout)
 
 
@@ -90,7 +92,7 @@ def _legend(fig: Figure) -> None:
 
 @functools.cache
 def _width_in(line: str) -> float:
-    return float(TextPath((0, 0), line, size=TEXT_PT).get_extents().width) / 72 if line.strip() else 0.0
+    return text_to_path.get_text_width_height_descent(line, FONT, ismath=False)[0] / 72
 
 
 def _halve(word: str, width_in: float) -> str:
@@ -190,7 +192,7 @@ def _tiles(
     wide = min((WIDTH_IN - GAP_IN * columns) / columns, 2.0)
     high = float(wide * pictures.shape[1] / pictures.shape[2])
     left = (WIDTH_IN - columns * (wide + GAP_IN) + GAP_IN) / 2
-    wrapped = [_wrap(title, wide) for title in titles]
+    wrapped = [_wrap(title, wide + GAP_IN / 3) for title in titles]
     lines = [text.count("\n") + bool(text) for text in wrapped]
     rows = [GAP_IN + LINE_IN * max(lines[i : i + columns]) + high for i in range(0, len(lines), columns)]
     boxes: list[tuple[float, float, float, float]] = []

@@ -16,10 +16,6 @@ from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
 
 FIGURES_MIB, PDF_MIB = 25, 15  # what may be committed
-LATEX = (
-    "latexmk texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended"
-    " lmodern cm-super-minimal"
-)
 
 
 def make(profile: str) -> Path:
@@ -167,29 +163,39 @@ def check_digits(path: Path) -> None:
 
 
 def _typeset(profile: str) -> Path:
-    """latexmk, without shell escape; a PDF that did not change keeps its bytes."""
-    if shutil.which("latexmk") is None:
-        raise FlowerlibError(f"LaTeX is not here, the notebooks are done: apt-get install {LATEX}")
+    """latexmk, or tectonic as conda has it, without shell escape; the same runs give the same bytes."""
     build = pipeline.build_folder(profile)
     folder = build / "latex"
     folder.mkdir(exist_ok=True)
-    command = [
-        *("latexmk", "-pdf", "-Werror", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error"),
-        *("-latexoption=-no-shell-escape", f"-outdir={folder.relative_to(pipeline.ROOT)}", "report.tex"),
-    ]
     environment = {
         **os.environ,
-        "SOURCE_DATE_EPOCH": "1767225600",  # the same runs give the same bytes
+        "SOURCE_DATE_EPOCH": "1767225600",
         "FORCE_SOURCE_DATE": "1",
         "TEXINPUTS": f".:{build.relative_to(pipeline.ROOT)}:flowerlib:",
         "max_print_line": "1000",
     }
+    command = _latex_command(build.relative_to(pipeline.ROOT), folder.relative_to(pipeline.ROOT))
     done = subprocess.run(command, cwd=pipeline.ROOT, env=environment, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise FlowerlibError(f"LaTeX stopped: {_complaint(done.stdout)} (all of it: {folder / 'report.log'})")
+    log = folder / "report.log"
+    undefined = log.exists() and re.search(r"Warning: .*undefined", log.read_text(encoding="utf-8", errors="replace"))
+    if done.returncode or undefined:
+        said = undefined.group() if undefined else _complaint(done.stdout + done.stderr)
+        raise FlowerlibError(f"LaTeX stopped: {said} (all of it: {log})")
     part = build / "report.part.pdf"
     shutil.copyfile(folder / "report.pdf", part)
     return part.replace(build / "report.pdf")
+
+
+def _latex_command(build: Path, folder: Path) -> list[str]:
+    if shutil.which("latexmk"):
+        return [
+            *("latexmk", "-pdf", "-Werror", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error"),
+            *("-latexoption=-no-shell-escape", f"-outdir={folder}", "report.tex"),
+        ]
+    if shutil.which("tectonic"):  # it reads no TEXINPUTS
+        paths = [f"-Zsearch-path={path}" for path in (build, "flowerlib")]
+        return ["tectonic", "-X", "compile", "--untrusted", "--keep-logs", *paths, f"--outdir={folder}", "report.tex"]
+    raise FlowerlibError("LaTeX is not here; the notebooks are done: `make latex` installs it or says what to install")
 
 
 def _complaint(output: str) -> str:

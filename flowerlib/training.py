@@ -22,7 +22,7 @@ from flowerlib import augment, digests, schedules
 from flowerlib.data import Dataset, manifest
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
-from flowerlib.models import classifiers
+from flowerlib.models import builder
 from flowerlib.progress import EpochLine, machine
 from flowerlib.recipes import Recipe, Training
 from flowerlib.splits import Part, Split
@@ -65,8 +65,7 @@ def build(recipe: Recipe, split: Split) -> keras.Model:
     """The recipe's network with freshly seeded weights, compiled."""
     assert recipe.model is not None and recipe.data is not None and recipe.training is not None
     set_seeds(recipe.seed)
-    builder = classifiers.BUILDERS[recipe.model.builder]
-    model = builder(len(split.names), recipe.data.size_px, **recipe.model.options())
+    model = builder(recipe.model.builder)(len(split.names), recipe.data.size_px, **recipe.model.options())
     model.compile(
         _optimizer(recipe.training),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -107,7 +106,8 @@ def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
             if not done.exists():
                 _fit(recipe, model, dataset, split, Trained(digest), folder)
     trained = Trained(**json.loads(done.read_text(encoding="utf-8")))
-    model.load_weights(folder / "model.weights.h5")
+    _check_divergence(recipe, trained, folder / "checkpoint.npz")
+    _weights(model).load_weights(folder / "model.weights.h5")
     return trained
 
 
@@ -138,7 +138,7 @@ def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, tra
         shown = augment.plan(split.train.indices, split.train.labels, recipe.augment, recipe.seed, epoch)
         model.optimizer.learning_rate = rate(epoch, training.epochs, training.learning_rate)
         batches = augment.batches(dataset.images, labels, shown, recipe.augment, training.batch_size)
-        fitted = model.fit(batches, verbose=0, shuffle=False, callbacks=[line.batches(len(batches))])
+        fitted = _fit_epoch(model, batches, line)
         row = {name: values[-1] for name, values in fitted.history.items()}
         # Keras calls loss what is minimized, weight penalty included; validation has no penalty.
         row["objective"], row["loss"] = row["loss"], row.pop("cross_entropy")
@@ -148,13 +148,23 @@ def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, tra
         for name, value in row.items():
             trained.history.setdefault(name, []).append(float(value))
         if not np.isfinite(row["objective"]):
-            _diverged(recipe, trained, folder)
+            trained.diverged_at = trained.epochs
+            _check_divergence(recipe, trained, checkpoint)
             break
         _save(model, trained.history, checkpoint)
         line.epoch(row)
     if model.optimizer.use_ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
     _keep(model, trained, folder)
+
+
+def _fit_epoch(model: keras.Model, batches: tf.data.Dataset, line: EpochLine) -> keras.callbacks.History:
+    """One epoch. Keras overwrites the weights with their moving average whenever ``fit`` ends; here only a run ends."""
+    averaged = model.optimizer.use_ema
+    keep_weights = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model.optimizer, "use_ema", False))
+    fitted = model.fit(batches, verbose=0, shuffle=False, callbacks=[line.batches(len(batches)), keep_weights])
+    model.optimizer.use_ema = averaged
+    return fitted
 
 
 def validate(model: keras.Model, dataset: Dataset, part: Part) -> dict[str, float]:
@@ -207,23 +217,33 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _diverged(recipe: Recipe, trained: Trained, folder: Path) -> None:
-    trained.diverged_at = trained.epochs
-    if not recipe.may_diverge:
-        rate = trained.history["learning_rate"][-1]
-        raise FlowerlibError(
-            f"{recipe.name}: the loss is not a number in epoch {trained.epochs} at learning rate {rate:g};"
-            f" the last good checkpoint is {folder / 'checkpoint.npz'}: lower training.learning_rate"
-        )
+def _weights(model: keras.Model) -> keras.Model:
+    """The same layers without the optimizer, whose state Keras would store with the weights at twice their size."""
+    return keras.Model(model.inputs, model.outputs)
+
+
+def _check_divergence(recipe: Recipe, trained: Trained, checkpoint: Path) -> None:
+    if trained.diverged_at is None or recipe.may_diverge:
+        return
+    rate = trained.history["learning_rate"][-1]
+    good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no epoch before it was good"
+    raise FlowerlibError(
+        f"{recipe.name}: the loss is not a number in epoch {trained.diverged_at} at learning rate {rate:g};"
+        f" {good}: lower training.learning_rate, or say may_diverge"
+    )
 
 
 def _keep(model: keras.Model, trained: Trained, folder: Path) -> None:
     """Store weights, then what is known of them: the second file says that the first is whole."""
     trained.machine, trained.date = machine(), datetime.now(UTC).isoformat(timespec="seconds")
-    part = folder / "part.weights.h5"
-    model.save_weights(part)
-    os.replace(part, folder / "model.weights.h5")
-    note = folder / "training.part.json"
-    note.write_text(json.dumps(asdict(trained), indent=1), encoding="utf-8")
-    os.replace(note, folder / "training.json")
+    part, note = folder / "part.weights.h5", folder / "training.part.json"
+    try:
+        _weights(model).save_weights(part)
+        os.replace(part, folder / "model.weights.h5")
+        note.write_text(json.dumps(asdict(trained), indent=1), encoding="utf-8")
+        os.replace(note, folder / "training.json")
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        raise FlowerlibError(f"cannot write the trained weights to {folder}: {error.strerror or error}") from error
     (folder / "checkpoint.npz").unlink(missing_ok=True)

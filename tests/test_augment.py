@@ -59,9 +59,7 @@ def identical(one, other):
 @pytest.mark.parametrize("balance", [False, True])
 def test_a_plan_is_a_function_of_seed_and_epoch(balance):
     what = EVERYTHING.model_copy(update={"balance": balance})
-    np.random.seed(1)
     one = augment.plan(INDICES, LABELS, what, seed=3, epoch=5)
-    np.random.seed(2)
     augment.plan(INDICES, LABELS, what, seed=3, epoch=4)
     assert identical(one, augment.plan(INDICES, LABELS, what, seed=3, epoch=5))
     for seed, epoch in ((3, 6), (4, 5), (5, 3)):

@@ -397,7 +397,8 @@ def in_another_process(code, *prefix):
     """Load the small data set at 256 px (1.8 MB) after some code; its exit status and the last line it said."""
     program = (
         f"{code}\nfrom flowerlib import data\nfrom flowerlib.errors import FlowerlibError\n"
-        "try:\n    data.load('oxford102', 256, quiet=True)\nexcept FlowerlibError as error:\n    print('told:', error)\n"
+        "try:\n    data.load('oxford102', 256, quiet=True)\n"
+        "except FlowerlibError as error:\n    print('told:', error)\n"
     )
     done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     return done.returncode, (done.stdout.splitlines() or [done.stderr])[-1]

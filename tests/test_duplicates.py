@@ -82,9 +82,7 @@ def test_planted_copies_are_the_pairs_found():
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=12), st.integers(0, 64))
 def test_pairs_are_those_that_counting_bits_one_by_one_finds(values, max_bits):
     near = duplicates.pairs(np.array(values, dtype=np.uint64), max_bits)
-    bits = {
-        (i, j): (values[i] ^ values[j]).bit_count() for i in range(len(values)) for j in range(i + 1, len(values))
-    }
+    bits = {(i, j): (values[i] ^ values[j]).bit_count() for i in range(len(values)) for j in range(i + 1, len(values))}
     assert {(i, j): count for i, j, count in near.tolist()} == {k: v for k, v in bits.items() if v <= max_bits}
     assert near.shape[1] == 3 and (np.diff(near[:, 2]) >= 0).all()
 
