@@ -1,86 +1,44 @@
-"""The report's figures: one style, one function a kind of plot. Each returns a Figure and writes nothing.
+"""The report's plots: one function a kind of plot. Each returns a Figure and writes nothing.
 
-Figures are made without pyplot, which would keep them alive. The embedding of fonts is decided when a figure is
-saved, not when it is made: save inside `with style():`.
+Pictures are laid out by ``flowerlib.pictures``; how everything looks stands in ``flowerlib.style``.
 """
 
-import functools
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
-from flowerlib.errors import FlowerlibError
+from flowerlib.style import (
+    BLUE,
+    GAP_IN,
+    LINE_IN,
+    ORANGE,
+    SKY,
+    TEXT_PT,
+    YELLOW,
+    figure,
+    none,
+    require,
+    style,
+    wrap,
+)
 
-WIDTH_IN, PAGE_IN = 6.3, 9.2  # the report's text width; the highest figure that leaves room for a caption
-TEXT_PT, LINE_IN, GAP_IN = 8.0, 0.14, 0.08
-FONT = FontProperties(family="DejaVu Sans", size=TEXT_PT)  # shipped with matplotlib: the same letters everywhere
 NAMED_AT_MOST = 20  # classes that get their names on an axis; beyond it a compact form is drawn
-BLUE, ORANGE, GREEN, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#F0E442"  # Okabe and Ito
-STYLE: dict[Any, Any] = {
-    "font.family": FONT.get_family(),
-    "font.size": TEXT_PT,
-    "axes.labelsize": TEXT_PT + 1,
-    "axes.titlesize": TEXT_PT + 1,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN], marker=["o", "s", "^"], ls=["-", "--", ":"]),
-    "grid.color": "#DDDDDD",
-    "legend.frameon": False,
-    "lines.markersize": 4,
-    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-    "figure.dpi": 150,
-    "pdf.fonttype": 42,
-}
 CURVES = {  # panel -> history key -> label
     "loss": {"loss": "train", "val_loss": "validation"},
     "accuracy": {"accuracy": "train", "val_accuracy": "validation", "val_balanced_accuracy": "validation, balanced"},
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Hold the report's rcParams over matplotlib's defaults, not the user's; a with block or a decorator."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
-
-
-def _require(holds: object, message: str) -> None:
-    if not holds:
-        raise FlowerlibError(message)
-
-
 def _require_columns(plot: str, table: pd.DataFrame, *columns: str) -> None:
     missing = [column for column in columns if column not in table.columns]
-    _require(not missing, f"{plot}: the table has no column {', '.join(missing)}")
-    _require(len(table), f"{plot}: the table has no rows")
-
-
-def _figure(height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    _require(height_in <= PAGE_IN, f"figure {height_in:.2f} in high, a page {PAGE_IN} in: show less or more columns")
-    return Figure(figsize=(WIDTH_IN, height_in), layout=layout)
-
-
-def _none() -> Figure:
-    """What stands where there is nothing to draw, as when no two pictures are alike."""
-    fig = _figure(0.4, None)
-    fig.text(0.5, 0.5, "none", ha="center", va="center")
-    return fig
+    require(not missing, f"{plot}: the table has no column {', '.join(missing)}")
+    require(len(table), f"{plot}: the table has no rows")
 
 
 def _legend(fig: Figure) -> None:
@@ -90,38 +48,13 @@ def _legend(fig: Figure) -> None:
     fig.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
 
 
-@functools.cache
-def _width_in(line: str) -> float:
-    return text_to_path.get_text_width_height_descent(line, FONT, ismath=False)[0] / 72
-
-
-def _halve(word: str, width_in: float) -> str:
-    """Hyphenate a word that alone is wider than width_in."""
-    middle = len(word) // 2
-    if middle < 2 or _width_in(word) <= width_in:
-        return word
-    return f"{_halve(word[:middle], width_in)}-{_halve(word[middle:], width_in)}"
-
-
-def _wrap(text: str, width_in: float = 1.9) -> str:
-    """Break text at blanks and hyphens so that no line is wider; the default suits names on an axis."""
-    whole = re.sub(r"[^ -]+", lambda word: _halve(word[0], width_in), text.replace("\n", " ").strip())
-    lines = [""]
-    for piece in re.findall(r" *[^ -]*-?", whole):  # a word, or its part up to a hyphen, after its blank
-        if lines[-1] and _width_in(lines[-1] + piece) > width_in:
-            lines.append(piece.strip())
-        else:
-            lines[-1] += piece
-    return "\n".join(lines)
-
-
 def _rows_in(names: Sequence[str]) -> float:
     """Height of an axis with one row a name: the tallest wrapped name sets it for all."""
-    return len(names) * (GAP_IN + LINE_IN * max(1 + _wrap(name).count("\n") for name in names))
+    return len(names) * (GAP_IN + LINE_IN * max(1 + wrap(name).count("\n") for name in names))
 
 
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), labels=[_wrap(name) for name in names])
+    ax.set_yticks(range(len(names)), labels=[wrap(name) for name in names])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="x")
@@ -140,12 +73,12 @@ def class_histogram(
     """
     given = counts if isinstance(counts, Mapping) else {"": counts}
     parts = {part: np.asarray(count) for part, count in given.items() if np.sum(count) > 0}
-    _require(parts, "class_histogram: no part has images")
+    require(parts, "class_histogram: no part has images")
     for part, count in parts.items():
-        _require(count.shape == (len(names),), f"class_histogram: {part} {count.shape} for {len(names)} names")
+        require(count.shape == (len(names),), f"class_histogram: {part} {count.shape} for {len(names)} names")
     kept = np.argsort(-next(iter(parts.values())), kind="stable")[:top]
     shown, few = [names[i] for i in kept], len(kept) <= NAMED_AT_MOST
-    fig = _figure(_rows_in(shown) + 0.7 if few else 0.3 + 1.75 * len(parts))
+    fig = figure(_rows_in(shown) + 0.7 if few else 0.3 + 1.75 * len(parts))
     rows, columns = (1, len(parts)) if few else (len(parts), 1)
     axes = fig.subplots(rows, columns, sharey=few, squeeze=False)
     for ax, (part, count) in zip(axes.flat, parts.items(), strict=True):
@@ -173,86 +106,8 @@ def _sorted_counts(ax: Axes, count: np.ndarray, names: Sequence[str]) -> None:
         return
     ends = "largest: " + ", ".join(said[:3]), "smallest: " + ", ".join(said[:-4:-1])
     for x, marker, label in (0, "^", ends[0]), (last // 2, "D", f"median: {np.median(bars):g}"), (last, "v", ends[1]):
-        ax.plot(x, bars[x], marker, color="black", label=_wrap(label, 5.0), clip_on=False)
+        ax.plot(x, bars[x], marker, color="black", label=wrap(label, 5.0), clip_on=False)
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.2)  # below: names of any length find room
-
-
-def _tiles(
-    plot: str, images: Any, titles: Sequence[str] | None, columns: int = 6
-) -> tuple[Figure, list[tuple[float, float, float, float]]]:
-    """Lay equal pictures out on one axes in inches, y downwards; boxes are (left, right, bottom, top)."""
-    pictures, titles = np.asarray(images), [""] * len(images) if titles is None else titles
-    _require(len(titles) == len(pictures), f"{plot}: {len(titles)} titles for {len(pictures)} pictures")
-    if not len(pictures):
-        return _none(), []
-    good = pictures.ndim == 4 and pictures.shape[-1] == 3 and pictures.dtype == np.uint8
-    _require(good, f"{plot}: needs uint8 (n, height, width, 3), got {pictures.dtype} {pictures.shape}")
-    _require(columns > 0, f"{plot}: columns must be 1 or more, got {columns}")
-    columns = min(columns, len(pictures))
-    wide = min((WIDTH_IN - GAP_IN * columns) / columns, 2.0)
-    high = float(wide * pictures.shape[1] / pictures.shape[2])
-    left = (WIDTH_IN - columns * (wide + GAP_IN) + GAP_IN) / 2
-    wrapped = [_wrap(title, wide + GAP_IN / 3) for title in titles]
-    lines = [text.count("\n") + bool(text) for text in wrapped]
-    rows = [GAP_IN + LINE_IN * max(lines[i : i + columns]) + high for i in range(0, len(lines), columns)]
-    boxes: list[tuple[float, float, float, float]] = []
-    bottoms = np.cumsum(rows)
-    fig = _figure(bottoms[-1] + GAP_IN / 2, None)
-    ax = fig.add_axes((0, 0, 1, 1))
-    for i, picture in enumerate(pictures):
-        x, y = left + i % columns * (wide + GAP_IN), float(bottoms[i // columns])
-        boxes.append((x, x + wide, y, y - high))
-        ax.imshow(picture, extent=boxes[-1], aspect="auto")
-        ax.text(x + wide / 2, y - high - 0.03, wrapped[i], ha="center", va="bottom")
-    ax.set(xlim=(0, WIDTH_IN), ylim=(fig.get_figheight(), 0))
-    ax.set_axis_off()
-    return fig, boxes
-
-
-@style()
-def image_grid(images: np.ndarray, titles: Sequence[str] | None, *, columns: int = 6) -> Figure:
-    """Pictures, uint8 (n, height, width, 3), in rows; titles, one each, are wrapped to a picture's width."""
-    return _tiles("image_grid", images, titles, columns)[0]
-
-
-@style()
-def near_duplicates(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Figure:
-    """Pairs of uint8 pictures (height, width, 3) of one size, three pairs a row, each under its caption."""
-    joined = []
-    for first, second, caption in pairs:
-        same = first.ndim == 3 and first.shape == second.shape == pairs[0][0].shape
-        _require(same, f"near_duplicates: {caption}: pictures {first.shape}, {second.shape}, not all of one size")
-        strip = np.full_like(first[:, : max(1, first.shape[1] // 20)], 255)
-        joined.append(np.concatenate([first, strip, second], axis=1))
-    return _tiles("near_duplicates", joined, [caption for *_, caption in pairs], 3)[0]
-
-
-@style()
-def worst_classes(
-    images: np.ndarray, true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
-) -> Figure:
-    """Mistakes: pictures titled "true class / taken for (probability given to that, in [0, 1])"."""
-    lengths = {len(images), len(true_names), len(predicted_names), len(probabilities)}
-    _require(len(lengths) == 1, "worst_classes: images, names and probabilities differ in number")
-    mistakes = zip(true_names, predicted_names, probabilities, strict=True)
-    titles = [f"{true}\N{NO-BREAK SPACE}/ {taken} ({p:.2f})" for true, taken, p in mistakes]
-    return _tiles("worst_classes", images, titles)[0]
-
-
-@style()
-def overlay_masks(images: np.ndarray, masks: np.ndarray, titles: Sequence[str] | None) -> Figure:
-    """Pictures, uint8 (n, height, width, 3), and the outlines of masks, bool or [0, 1] (n, height, width)."""
-    fits = np.shape(masks) == np.shape(images)[:3]
-    _require(fits, f"overlay_masks: masks {np.shape(masks)} do not fit images {np.shape(images)}")
-    fig, boxes = _tiles("overlay_masks", images, titles)
-    for mask, (left, right, _, top) in zip(masks, boxes, strict=True):
-        edge = np.pad(np.asarray(mask, float), 1)  # closes the outline of a flower that the frame cuts
-        if edge.max() > 0.5:
-            (rows, columns), pixel = edge.shape, (right - left) / np.shape(mask)[1]
-            x, y = left + (np.arange(columns) - 0.5) * pixel, top + (np.arange(rows) - 0.5) * pixel
-            for color, linewidth in [("white", 2.4), ("black", 1.0)]:
-                fig.axes[0].contour(x, y, edge, [0.5], colors=color, linewidths=linewidth)
-    return fig
 
 
 @style()
@@ -267,11 +122,11 @@ def learning_curves(history: Mapping[str, Sequence[float]], *, minutes: Sequence
     known = {"learning_rate"}.union(*CURVES.values())
     values = {key: np.asarray(y, float) for key, y in history.items() if key in known}
     panels = [panel for panel, curves in CURVES.items() if curves.keys() & values.keys()]
-    _require(panels, f"learning_curves: no loss and no accuracy among {', '.join(history) or 'no keys'}")
+    require(panels, f"learning_curves: no loss and no accuracy among {', '.join(history) or 'no keys'}")
     lengths = {len(y) for y in [*values.values(), *([] if minutes is None else [minutes])]}
-    _require(len(lengths) == 1 and 0 not in lengths, f"learning_curves: series of {sorted(lengths)} epochs")
+    require(len(lengths) == 1 and 0 not in lengths, f"learning_curves: series of {sorted(lengths)} epochs")
     epochs = np.arange(1, lengths.pop() + 1)
-    fig = _figure(2.7)
+    fig = figure(2.7)
     for ax, panel in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for key, label in CURVES[panel].items():  # a missing one is drawn as nothing: the others keep their colours
             y = values.get(key, np.full(len(epochs), np.nan))
@@ -333,11 +188,11 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     """
     counts, classes = np.asarray(matrix), len(names)
     good = counts.shape == (classes, classes) and np.issubdtype(counts.dtype, np.integer)
-    _require(good, f"confusion: {counts.dtype} {counts.shape} for {classes} names, not whole counts (names, names)")
+    require(good, f"confusion: {counts.dtype} {counts.shape} for {classes} names, not whole counts (names, names)")
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     few = classes <= NAMED_AT_MOST
-    fig = _figure(1.5 + max(0.28 * classes, _rows_in(names)) if few else 5.2)
+    fig = figure(1.5 + max(0.28 * classes, _rows_in(names)) if few else 5.2)
     ax = fig.subplots()
     ax.set_facecolor("#BBBBBB")
     norm = PowerNorm(1.0 if few else 0.5, 0, 1)  # under a root, one image in ten stands out from none
@@ -352,11 +207,11 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
 
 def _name_cells(ax: Axes, names: Sequence[str], few: bool) -> None:
     numbers = [f"{i + 1}" for i in range(len(names))]
-    short = few and not any("\n" in _wrap(name) for name in names)
+    short = few and not any("\n" in wrap(name) for name in names)
     ticks = range(len(names)) if few else range(9, len(names), 10)
     rows = list(names) if short else [f"{n} {name}" for n, name in zip(numbers, names, strict=True)] if few else numbers
     slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if short else {}
-    ax.set_yticks(ticks, [_wrap(rows[i]) for i in ticks])
+    ax.set_yticks(ticks, [wrap(rows[i]) for i in ticks])
     ax.set_xticks(ticks, [(names if short else numbers)[i] for i in ticks], **slant)  # long names stand once, at a row
     numbered = "" if short else ", by number"
     ax.set(xlabel=f"predicted class{numbered}", ylabel=f"true class{'' if few else numbered}")
@@ -365,7 +220,7 @@ def _name_cells(ax: Axes, names: Sequence[str], few: bool) -> None:
 def _dots(ax: Axes, table: pd.DataFrame, columns: Sequence[str], label: str, hollow: str, size: float = 5) -> None:
     """One row a dot with its interval (columns value, low, high) and a hollow diamond (column other)."""
     value, low, high, other = (table[column].to_numpy(float) for column in columns)
-    _require(not np.any(low > high), f"column {columns[1]} exceeds {columns[2]}: exchange them")
+    require(not np.any(low > high), f"column {columns[1]} exceeds {columns[2]}: exchange them")
     rows = np.arange(len(table))
     ax.hlines(rows, low, high, color=BLUE, linewidth=size / 4)
     ax.plot(value, rows, "o", color=BLUE, markersize=size, label=label)
@@ -387,7 +242,7 @@ def per_class_bars(table: pd.DataFrame) -> Figure:
     known, few = ranked.dropna(subset=["recall"]), len(ranked) <= NAMED_AT_MOST
     named = ranked if few else pd.concat([known.head(5), known[5:].tail(5)])
     names = [f"{name} ({support:.0f})" for name, support in zip(named["class"], named["support"], strict=True)]
-    fig = _figure(_rows_in(names) + 0.9 if few else 4.2)
+    fig = figure(_rows_in(names) + 0.9 if few else 4.2)
     panels = [named] if few else [ranked, named]
     for ax, part in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _dots(ax, part, columns, "recall, 95 % interval", "F1", 2 if len(part) > NAMED_AT_MOST else 5)
@@ -410,10 +265,10 @@ def scores_with_intervals(table: pd.DataFrame) -> Figure:
     """
     columns = ["value", "low", "high", "reported"]
     if table.empty:
-        return _none()
+        return none()
     _require_columns("scores_with_intervals", table, "label", *columns)
     names = [str(label) for label in table["label"]]
-    fig = _figure(_rows_in(names) + 0.8)
+    fig = figure(_rows_in(names) + 0.8)
     ax = fig.subplots()
     _dots(ax, table, columns, "measured, 95 % interval", "reported")
     _name_rows(ax, names)
@@ -431,7 +286,7 @@ def split_sizes(table: pd.DataFrame) -> Figure:
     parts = {"train": (BLUE, 0.2), "validation": (ORANGE, 0.65), "test": (YELLOW, 1.0)}
     _require_columns("split_sizes", table, *parts)
     names, rows, start = [str(name) for name in table.index], range(len(table)), np.zeros(len(table))
-    fig = _figure(_rows_in(names) + 0.9)
+    fig = figure(_rows_in(names) + 0.9)
     ax, beside = fig.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     for part, (color, x) in parts.items():
         ax.barh(rows, table[part], 0.6, start, color=color, edgecolor="black", linewidth=0.6, label=part)

@@ -257,9 +257,14 @@ def _print_kernel_output() -> None:
     logger.propagate = False
     logger.handlers = [logging.StreamHandler(sys.stderr)]
     logger.handlers[0].setFormatter(logging.Formatter("%(message)s"))
-    logger.handlers[0].addFilter(
-        lambda record: record.getMessage().startswith(("epoch ", "going on", "another training"))
-    )
+    logger.handlers[0].addFilter(_is_progress)
+
+
+def _is_progress(record: logging.LogRecord) -> bool:
+    """Whether a line of the kernel's output is for the terminal; papermill's own are not."""
+    record.msg = record.getMessage().strip()
+    record.args = None
+    return record.msg.startswith(("epoch ", "going on", "another training"))
 
 
 def export(notebook: Path, folder: Path) -> None:

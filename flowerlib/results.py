@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from flowerlib import latex
 from flowerlib.data import manifest
 from flowerlib.errors import FlowerlibError
-from flowerlib.figures import style
 from flowerlib.metrics import Score
 from flowerlib.progress import machine
 from flowerlib.recipes import Recipe
+from flowerlib.style import style
 from flowerlib.training import Trained
 
 MIME = "application/vnd.flowerlib+json"

@@ -231,6 +231,12 @@ def test_contrast_turns_about_the_mean_grey(share, factor):
     assert changed.mean(axis=(0, 1, 2)) @ grey == pytest.approx(mean, abs=0.1)
 
 
+def test_contrast_turns_about_the_grey_that_brightness_made():
+    matrix, offset = colour_map(Augment(brightness=0.5, contrast=0.5), mean=90, brightness=0.8, contrast=0.1)
+    np.testing.assert_allclose(matrix @ [90, 90, 90] + offset, [1.3 * 90] * 3, rtol=1e-6)
+    np.testing.assert_allclose(matrix, 1.3 * 0.6 * np.eye(3), atol=1e-6)
+
+
 def test_saturation_of_zero_is_the_grey_of_itu_601_and_grey_stays():
     matrix, offset = colour_map(Augment(saturation=1.0), saturation=0.0)
     np.testing.assert_allclose(matrix, np.tile([0.299, 0.587, 0.114], (3, 1)), atol=1e-12)

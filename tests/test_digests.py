@@ -126,7 +126,10 @@ def with_prose(source: str) -> str:
         ("x = 'ab'", "x = 'a' 'b'"),
         ("x = 1000", "x = 1_000"),
         ("def f():\n    return 1", 'def f():\n    """Say it."""\n    return 1'),
-        ('def f():\n    """Say it."""\n    return 1', 'def f():\n    """Say it\n\n    at length.\n    """\n    return 1'),
+        (
+            'def f():\n    """Say it."""\n    return 1',
+            'def f():\n    """Say it\n\n    at length.\n    """\n    return 1',
+        ),
         ("class A:\n    x = 1", 'class A:\n    """A thing."""\n\n    x = 1\n    """What x is."""'),
         ("x = 1", '"""A module."""\n\nx = 1'),
         ("async def f():\n    return 1", 'async def f():\n    """Say it."""\n    return 1'),
@@ -326,7 +329,10 @@ def test_prose_in_a_module_changes_nothing(edit: Edit, module: str) -> None:
 
 
 def test_a_constant_that_a_builder_names_belongs_to_it(edit: Edit) -> None:
-    edit("models.classifiers", lambda source: source.replace("Rescaling(1 / 255", "Rescaling(SCALE") + "\nSCALE = 1 / 255\n")
+    edit(
+        "models.classifiers",
+        lambda source: source.replace("Rescaling(1 / 255", "Rescaling(SCALE") + "\nSCALE = 1 / 255\n",
+    )
     before = parts("shen-coarse")
     edit("models.classifiers", lambda source: source.replace("\nSCALE = 1 / 255", "\nSCALE = 1 / 127"))
     assert set(parts("shen-coarse")["functions"]) == set(before["functions"])
@@ -338,7 +344,9 @@ def test_a_function_of_another_catalogue_belongs_to_its_caller(edit: Edit) -> No
     edit(
         "models.classifiers",
         lambda source: source.replace(
-            "import keras\n", "import keras\n\nfrom flowerlib.models import summary\nfrom flowerlib.models.summary import third\n", 1
+            "import keras\n",
+            "import keras\n\nfrom flowerlib.models import summary\nfrom flowerlib.models.summary import third\n",
+            1,
         ).replace("layers.Rescaling(1 / 255", "layers.Rescaling(summary.half(third(6)) / 255"),
     )
     before = parts("shen-coarse")
@@ -404,7 +412,8 @@ def cells(tmp_path: Path) -> Callable[..., str]:
         chosen = [
             cell
             for cell in notebook["cells"]
-            if cell["cell_type"] == kind and (tag in cell["metadata"].get("tags", []) if tag else "tags" not in cell["metadata"])
+            if cell["cell_type"] == kind
+            and (tag in cell["metadata"].get("tags", []) if tag else "tags" not in cell["metadata"])
         ]
         for cell in chosen if how else []:
             cell["source"] = how("".join(cell["source"])).splitlines(keepends=True)
@@ -436,7 +445,10 @@ def test_outputs_and_identifiers_of_a_notebook_do_not_count(tmp_path: Path) -> N
     for number, cell in enumerate(notebook["cells"]):
         cell["id"] = f"other-{number}"
         if cell["cell_type"] == "code":
-            cell["execution_count"], cell["outputs"] = number, [{"output_type": "stream", "name": "stdout", "text": "!"}]
+            cell["execution_count"], cell["outputs"] = (
+                number,
+                [{"output_type": "stream", "name": "stdout", "text": "!"}],
+            )
     notebook["metadata"]["papermill"] = {"duration": 3}
     (tmp_path / "executed.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     assert results("shen-coarse", digests.notebook_code(tmp_path / "executed.ipynb")) == results("shen-coarse")

@@ -16,7 +16,7 @@ from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.text import Text
 
-from flowerlib import figures, splits
+from flowerlib import figures, pictures, splits, style
 from flowerlib.errors import FlowerlibError
 
 FINE, COARSE = list(splits.fine_names()), list(splits.coarse_map("coarse-2024")[1])
@@ -25,7 +25,7 @@ NAMES = {"10 classes": COARSE, "10 long names": LONG, "102 classes": FINE}
 each_names = pytest.mark.parametrize("names", NAMES.values(), ids=NAMES.keys())
 
 
-def pictures(n, height=24, width=24):
+def some_pictures(n, height=24, width=24):
     return np.random.default_rng(n).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
@@ -87,8 +87,8 @@ SIZES = pd.DataFrame(
     {"train": [6149, 2040, 700], "validation": [1020, 0, 150], "test": [1020, 6149, 150]},
     index=["swapped", "joint", "five classes, 70/15/15 in every class"],
 )
-PAIRS = [(*pictures(2), f"{i}431 in train and {i}977 in test, 2 bits") for i in range(4)]
-MASKS = pictures(7)[..., 0] > 200
+PAIRS = [(*some_pictures(2), f"{i}431 in train and {i}977 in test, 2 bits") for i in range(4)]
+MASKS = some_pictures(7)[..., 0] > 200
 
 DRAWN = {
     "histogram 10": lambda: figures.class_histogram(class_counts(COARSE), COARSE),
@@ -97,10 +97,10 @@ DRAWN = {
     "histogram 30 long": lambda: figures.class_histogram(class_counts(LONG * 3), LONG * 3),
     "histogram unnamed part": lambda: figures.class_histogram(class_counts(FINE)["test"], FINE),
     "histogram top 20": lambda: figures.class_histogram(class_counts(FINE), FINE, top=20),
-    "grid": lambda: figures.image_grid(pictures(24), FINE[10:34]),
-    "grid 102": lambda: figures.image_grid(pictures(102), FINE, columns=12),
-    "grid long": lambda: figures.image_grid(pictures(10, 20, 30), LONG),
-    "grid untitled": lambda: figures.image_grid(pictures(2), None),
+    "grid": lambda: pictures.image_grid(some_pictures(24), FINE[10:34]),
+    "grid 102": lambda: pictures.image_grid(some_pictures(102), FINE, columns=12),
+    "grid long": lambda: pictures.image_grid(some_pictures(10, 20, 30), LONG),
+    "grid untitled": lambda: pictures.image_grid(some_pictures(2), None),
     "curves": lambda: figures.learning_curves(history(40, (20, 30, 31)), minutes=np.linspace(0.2, 8, 40).tolist()),
     "curves of one epoch": lambda: figures.learning_curves(history(1)),
     "curves diverged": lambda: figures.learning_curves(history(12, (6,), diverged=9)),
@@ -116,13 +116,13 @@ DRAWN = {
     "per class 102": lambda: figures.per_class_bars(class_table(FINE)),
     "scores": lambda: figures.scores_with_intervals(SCORES),
     "no scores": lambda: figures.scores_with_intervals(pd.DataFrame([])),
-    "near-duplicates": lambda: figures.near_duplicates(PAIRS),
-    "no near-duplicates": lambda: figures.near_duplicates([]),
+    "near-duplicates": lambda: pictures.near_duplicates(PAIRS),
+    "no near-duplicates": lambda: pictures.near_duplicates([]),
     "splits": lambda: figures.split_sizes(SIZES),
-    "mistakes": lambda: figures.worst_classes(pictures(8), FINE[:8], FINE[18:26], np.linspace(0, 1, 8)),
-    "mistakes long": lambda: figures.worst_classes(pictures(8), LONG[:8], LONG[2:], np.linspace(0, 1, 8)),
-    "no mistakes": lambda: figures.worst_classes(pictures(1)[:0], [], [], []),
-    "masks": lambda: figures.overlay_masks(pictures(7), MASKS, FINE[19:26]),
+    "mistakes": lambda: pictures.worst_classes(some_pictures(8), FINE[:8], FINE[18:26], np.linspace(0, 1, 8)),
+    "mistakes long": lambda: pictures.worst_classes(some_pictures(8), LONG[:8], LONG[2:], np.linspace(0, 1, 8)),
+    "no mistakes": lambda: pictures.worst_classes(some_pictures(1)[:0], [], [], []),
+    "masks": lambda: pictures.overlay_masks(some_pictures(7), MASKS, FINE[19:26]),
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def drawn(name):
         draw(self, renderer, *args, **kwargs)
 
     fig = DRAWN[name]()
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), figures.style():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), style.style():
         warnings.simplefilter("error")
         patch.setattr(Text, "draw", record)
         fig.draw_without_rendering()
@@ -195,7 +195,7 @@ def test_a_pdf_saved_in_the_style_embeds_type_42_fonts(name):
         drawn(name)[0].savefig(file, format="pdf")
         return file.getvalue()
 
-    with figures.style():
+    with style.style():
         embedded = pdf()
     assert b"/FontFile2" in embedded
     assert b"/Type3" not in embedded
@@ -218,7 +218,7 @@ def test_figures_are_freed_when_let_go():
 
 
 def test_the_module_needs_neither_pyplot_nor_tensorflow():
-    code = "import sys, flowerlib.figures; print({'matplotlib.pyplot', 'tensorflow', 'keras'} & set(sys.modules))"
+    code = "import sys, flowerlib.figures, flowerlib.pictures; print({'matplotlib.pyplot', 'tensorflow', 'keras'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 
@@ -226,16 +226,16 @@ def test_the_module_needs_neither_pyplot_nor_tensorflow():
 @settings(max_examples=40, deadline=None)
 @given(st.text(alphabet="abMWil -$\n", max_size=60), st.floats(0.3, 2.0))
 def test_wrapping_keeps_every_letter_and_the_width(text, width_in):
-    wrapped = figures._wrap(text, width_in)
-    assert all(figures._width_in(line) <= width_in + 0.05 for line in wrapped.split("\n"))  # a hyphen more
+    wrapped = style.wrap(text, width_in)
+    assert all(style.text_width_in(line) <= width_in + 0.05 for line in wrapped.split("\n"))  # a hyphen more
     letters = [character for character in wrapped if character not in "- \n"]
     assert letters == [character for character in text if character not in "- \n"]
 
 
 def test_a_name_breaks_at_blanks_and_hyphens_before_it_is_cut():
-    assert figures._wrap("hard-leaved pocket orchid", 0.7) == "hard-leaved\npocket\norchid"
-    assert figures._wrap("pink-yellow dahlia", 0.5) == "pink-\nyellow\ndahlia"
-    assert figures._wrap("bougainvillea", 0.5) == "bougai-\nnvillea"
+    assert style.wrap("hard-leaved pocket orchid", 0.7) == "hard-leaved\npocket\norchid"
+    assert style.wrap("pink-yellow dahlia", 0.5) == "pink-\nyellow\ndahlia"
+    assert style.wrap("bougainvillea", 0.5) == "bougai-\nnvillea"
 
 
 def bars(ax):
@@ -283,7 +283,7 @@ def test_a_grid_shows_every_picture_undistorted_under_its_title():
     assert len(images) == 10
     left, right, bottom, top = images[0].get_extent()
     assert (right - left) / (bottom - top) == pytest.approx(30 / 20)
-    assert np.array_equal(images[3].get_array(), pictures(10, 20, 30)[3])
+    assert np.array_equal(images[3].get_array(), some_pictures(10, 20, 30)[3])
 
 
 def test_pairs_stand_side_by_side():
@@ -307,7 +307,7 @@ def test_nothing_to_show_is_said():
 def test_a_mask_is_outlined_where_it_ends_even_at_the_frame():
     mask = np.zeros((1, 20, 20), bool)
     mask[0, 5:, 5:15] = True
-    ax = figures.overlay_masks(pictures(1, 20, 20), mask, None).axes[0]
+    ax = pictures.overlay_masks(some_pictures(1, 20, 20), mask, None).axes[0]
     outlines = [contour for contour in ax.collections if isinstance(contour, ContourSet)]
     left, right, bottom, top = ax.images[0].get_extent()
     box = outlines[-1].get_paths()[0].get_extents()
@@ -316,7 +316,7 @@ def test_a_mask_is_outlined_where_it_ends_even_at_the_frame():
 
 
 def test_a_mask_of_nothing_draws_no_outline():
-    fig = figures.overlay_masks(pictures(1), np.zeros((1, 24, 24)), None)
+    fig = pictures.overlay_masks(some_pictures(1), np.zeros((1, 24, 24)), None)
     assert not fig.axes[0].collections
 
 
@@ -368,7 +368,7 @@ def test_a_sound_run_is_not_marked():
 def test_a_curve_keeps_its_look_when_others_are_missing():
     values = history(5)
     full, part = (figures.learning_curves(h).axes[0] for h in (values, {"val_loss": values["val_loss"]}))
-    assert full.lines[1].get_color() == part.lines[1].get_color() == figures.ORANGE
+    assert full.lines[1].get_color() == part.lines[1].get_color() == style.ORANGE
 
 
 def test_a_confusion_row_is_divided_by_its_class():
@@ -435,14 +435,14 @@ UPSIDE_DOWN = SCORES.rename(columns={"low": "high", "high": "low"})
 WRONG = {
     "counts of 9 classes for 10 names": (lambda: figures.class_histogram({"train": np.ones(9)}, COARSE), "9.* 10"),
     "no images in any part": (lambda: figures.class_histogram(np.zeros(10), COARSE), "no part has images"),
-    "float pictures": (lambda: figures.image_grid(np.zeros((2, 8, 8, 3)), None), r"uint8 .*float64"),
-    "grey pictures": (lambda: figures.image_grid(pictures(2)[..., 0], None), r"\(2, 24, 24\)"),
-    "a title too few": (lambda: figures.image_grid(pictures(3), ["a", "b"]), "2 titles for 3"),
-    "no columns": (lambda: figures.image_grid(pictures(3), None, columns=0), "columns"),
-    "more than a page": (lambda: figures.image_grid(pictures(102), None), "page"),
-    "pictures of two sizes": (lambda: figures.near_duplicates([(pictures(1)[0], pictures(1, 9)[0], "x")]), "x: .*size"),
-    "a name too few": (lambda: figures.worst_classes(pictures(2), ["a"], ["b", "c"], [1, 1]), "differ in number"),
-    "masks of another size": (lambda: figures.overlay_masks(pictures(2), np.ones((2, 9, 9)), None), "do not fit"),
+    "float pictures": (lambda: pictures.image_grid(np.zeros((2, 8, 8, 3)), None), r"uint8 .*float64"),
+    "grey pictures": (lambda: pictures.image_grid(some_pictures(2)[..., 0], None), r"\(2, 24, 24\)"),
+    "a title too few": (lambda: pictures.image_grid(some_pictures(3), ["a", "b"]), "2 titles for 3"),
+    "no columns": (lambda: pictures.image_grid(some_pictures(3), None, columns=0), "columns"),
+    "more than a page": (lambda: pictures.image_grid(some_pictures(102), None), "page"),
+    "pictures of two sizes": (lambda: pictures.near_duplicates([(some_pictures(1)[0], some_pictures(1, 9)[0], "x")]), "x: .*size"),
+    "a name too few": (lambda: pictures.worst_classes(some_pictures(2), ["a"], ["b", "c"], [1, 1]), "differ in number"),
+    "masks of another size": (lambda: pictures.overlay_masks(some_pictures(2), np.ones((2, 9, 9)), None), "do not fit"),
     "a history of nothing": (lambda: figures.learning_curves({"top_5": [1.0]}), "top_5"),
     "no epochs": (lambda: figures.learning_curves({"loss": []}), r"\[0\]"),
     "curves of two lengths": (lambda: figures.learning_curves({"loss": [1.0, 2.0], "val_loss": [1.0]}), r"\[1, 2\]"),

@@ -22,7 +22,8 @@ RECIPES = """
 alone: {notebook: small, title: Stands alone, report: ours}
 other: {notebook: small, title: Another, report: ours, data: {name: drawn, split: official, labels: fine, size_px: 16}}
 using: {notebook: small, title: Reads alone's record, report: ours, uses: [alone]}
-photographs: {notebook: small, title: Of photographs, report: ours, data: {name: oxford102, split: official, labels: fine}}
+photographs:
+  {notebook: small, title: Real, report: ours, data: {name: oxford102, split: official, labels: fine}}
 compare: {notebook: small, title: All of them, report: ours, uses: ["*"]}
 """
 PROFILES = """
@@ -276,11 +277,7 @@ def test_without_photographs_a_report_on_them_is_refused(
 def test_a_run_leaves_notebook_record_and_digest_and_is_not_run_again(
     house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headless = (
-        "import os\n"
-        f"assert os.environ['FLOWERLIB_HEADLESS'] == '{os.getpid()}'\n"
-        "print('epoch 1/2  loss 1.0')"
-    )
+    headless = f"import os\nassert os.environ['FLOWERLIB_HEADLESS'] == '{os.getpid()}'\nprint('epoch 1/2  loss 1.0')"
     house.write_notebook(headless, SHOW, "print('noise')")
     old = pipeline.record_folder("alone", "smoke")
     old.mkdir(parents=True)
@@ -340,7 +337,9 @@ def test_a_failed_notebook_is_kept_for_reading_and_its_error_said_in_one_line(ho
     assert "runs/smoke/alone.failed.ipynb" in message
     assert {path.name for path in (house.root / "runs" / "smoke").iterdir()} == {"alone.failed.ipynb"}
     failed = nbformat.read(house.root / "runs" / "smoke" / "alone.failed.ipynb", as_version=4)
-    assert any("as far as here" in output.get("text", "") for cell in failed.cells for output in cell.get("outputs", []))
+    assert any(
+        "as far as here" in output.get("text", "") for cell in failed.cells for output in cell.get("outputs", [])
+    )
     assert (pipeline.record_folder("alone", "smoke") / "record.json").read_bytes() == before
     with pytest.raises(FlowerlibError, match="error"):
         pipeline.export(house.root / "runs" / "smoke" / "alone.failed.ipynb", pipeline.record_folder("alone", "smoke"))
@@ -397,7 +396,9 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
     path = pipeline.build_folder("smoke") / "results.json"
     pipeline.merge("smoke", path)
     merged = json.loads(path.read_text())
-    assert set(merged) == {"alone/test/accuracy", "other/test/accuracy"}, "only the runs of the profile that are compared"
+    assert set(merged) == {"alone/test/accuracy", "other/test/accuracy"}, (
+        "only the runs of the profile that are compared"
+    )
     assert merged["alone/test/accuracy"] == {
         **ENTRY,
         "cell": "cell-0",
@@ -549,7 +550,11 @@ def test_what_cannot_be_done_ends_in_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/a/record.json"), 2, "No space left on device (record.json)"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/a/record.json"),
+            2,
+            "No space left on device (record.json)",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), 2, "Permission denied (b)"),
         (KeyboardInterrupt(), 130, "stopped; a training goes on at its last epoch when run again"),
     ],

@@ -173,7 +173,9 @@ def test_a_departure_that_is_not_key_and_value_is_refused(folder: Path, change: 
     assert f"'base@{change}'" in message
 
 
-@pytest.mark.parametrize("change", ["seed=[", "model=3", "training=fast", "training=2@training.epochs=3", "data.size_px.x=3"])
+@pytest.mark.parametrize(
+    "change", ["seed=[", "model=3", "training=fast", "training=2@training.epochs=3", "data.size_px.x=3"]
+)
 def test_a_departure_that_makes_no_sense_is_refused_in_one_line(folder: Path, change: str) -> None:
     assert change.split("=")[0].split(".")[0] in refusal(f"base@{change}")
 
@@ -326,7 +328,9 @@ def test_an_option_that_the_builder_does_not_take_is_refused_with_those_it_takes
 
 @pytest.mark.parametrize("builder", ["nonsense", "BUILDERS", "_pictures", "layer_table"])
 def test_what_is_no_builder_is_refused(folder: Path, builder: str) -> None:
-    (folder / "some.yml").write_text(SOME.replace("builder: shen_cnn, widths: [16, 32], dropout: 0.0", f"builder: {builder}"))
+    (folder / "some.yml").write_text(
+        SOME.replace("builder: shen_cnn, widths: [16, 32], dropout: 0.0", f"builder: {builder}")
+    )
     forget()
     assert f"unknown builder '{builder}'" in refusal("base")
 

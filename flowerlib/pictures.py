@@ -1,0 +1,87 @@
+"""Photographs and drawings laid out in rows. Each function returns a Figure and writes nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from flowerlib.style import GAP_IN, LINE_IN, WIDTH_IN, figure, none, require, style, wrap
+
+
+def _tiles(
+    plot: str, images: Any, titles: Sequence[str] | None, columns: int = 6
+) -> tuple[Figure, list[tuple[float, float, float, float]]]:
+    """Lay equal pictures out on one axes in inches, y downwards; boxes are (left, right, bottom, top)."""
+    pictures, titles = np.asarray(images), [""] * len(images) if titles is None else titles
+    require(len(titles) == len(pictures), f"{plot}: {len(titles)} titles for {len(pictures)} pictures")
+    if not len(pictures):
+        return none(), []
+    good = pictures.ndim == 4 and pictures.shape[-1] == 3 and pictures.dtype == np.uint8
+    require(good, f"{plot}: needs uint8 (n, height, width, 3), got {pictures.dtype} {pictures.shape}")
+    require(columns > 0, f"{plot}: columns must be 1 or more, got {columns}")
+    columns = min(columns, len(pictures))
+    wide = min((WIDTH_IN - GAP_IN * columns) / columns, 2.0)
+    high = float(wide * pictures.shape[1] / pictures.shape[2])
+    left = (WIDTH_IN - columns * (wide + GAP_IN) + GAP_IN) / 2
+    wrapped = [wrap(title, wide + GAP_IN / 3) for title in titles]
+    lines = [text.count("\n") + bool(text) for text in wrapped]
+    rows = [GAP_IN + LINE_IN * max(lines[i : i + columns]) + high for i in range(0, len(lines), columns)]
+    boxes: list[tuple[float, float, float, float]] = []
+    bottoms = np.cumsum(rows)
+    fig = figure(bottoms[-1] + GAP_IN / 2, None)
+    ax = fig.add_axes((0, 0, 1, 1))
+    for i, picture in enumerate(pictures):
+        x, y = left + i % columns * (wide + GAP_IN), float(bottoms[i // columns])
+        boxes.append((x, x + wide, y, y - high))
+        ax.imshow(picture, extent=boxes[-1], aspect="auto")
+        ax.text(x + wide / 2, y - high - 0.03, wrapped[i], ha="center", va="bottom")
+    ax.set(xlim=(0, WIDTH_IN), ylim=(fig.get_figheight(), 0))
+    ax.set_axis_off()
+    return fig, boxes
+
+
+@style()
+def image_grid(images: np.ndarray, titles: Sequence[str] | None, *, columns: int = 6) -> Figure:
+    """Pictures, uint8 (n, height, width, 3), in rows; titles, one each, are wrapped to a picture's width."""
+    return _tiles("image_grid", images, titles, columns)[0]
+
+
+@style()
+def near_duplicates(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Figure:
+    """Pairs of uint8 pictures (height, width, 3) of one size, three pairs a row, each under its caption."""
+    joined = []
+    for first, second, caption in pairs:
+        same = first.ndim == 3 and first.shape == second.shape == pairs[0][0].shape
+        require(same, f"near_duplicates: {caption}: pictures {first.shape}, {second.shape}, not all of one size")
+        strip = np.full_like(first[:, : max(1, first.shape[1] // 20)], 255)
+        joined.append(np.concatenate([first, strip, second], axis=1))
+    return _tiles("near_duplicates", joined, [caption for *_, caption in pairs], 3)[0]
+
+
+@style()
+def worst_classes(
+    images: np.ndarray, true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
+) -> Figure:
+    """Mistakes: pictures titled "true class / taken for (probability given to that, in [0, 1])"."""
+    lengths = {len(images), len(true_names), len(predicted_names), len(probabilities)}
+    require(len(lengths) == 1, "worst_classes: images, names and probabilities differ in number")
+    mistakes = zip(true_names, predicted_names, probabilities, strict=True)
+    titles = [f"{true}\N{NO-BREAK SPACE}/ {taken} ({p:.2f})" for true, taken, p in mistakes]
+    return _tiles("worst_classes", images, titles)[0]
+
+
+@style()
+def overlay_masks(images: np.ndarray, masks: np.ndarray, titles: Sequence[str] | None) -> Figure:
+    """Pictures, uint8 (n, height, width, 3), and the outlines of masks, bool or [0, 1] (n, height, width)."""
+    fits = np.shape(masks) == np.shape(images)[:3]
+    require(fits, f"overlay_masks: masks {np.shape(masks)} do not fit images {np.shape(images)}")
+    fig, boxes = _tiles("overlay_masks", images, titles)
+    for mask, (left, right, _, top) in zip(masks, boxes, strict=True):
+        edge = np.pad(np.asarray(mask, float), 1)  # closes the outline of a flower that the frame cuts
+        if edge.max() > 0.5:
+            (rows, columns), pixel = edge.shape, (right - left) / np.shape(mask)[1]
+            x, y = left + (np.arange(columns) - 0.5) * pixel, top + (np.arange(rows) - 0.5) * pixel
+            for color, linewidth in [("white", 2.4), ("black", 1.0)]:
+                fig.axes[0].contour(x, y, edge, [0.5], colors=color, linewidths=linewidth)
+    return fig
