@@ -19,7 +19,7 @@ from flowerlib.recipes import Recipe
 PACKAGE = Path(__file__).resolve().parent
 TRAINING_MODULES = ("augment", "data", "splits", "training")
 # They carry values that are hashed themselves, or only look.
-UNHASHED = ("digests", "errors", "exporter", "fetch", "pipeline", "progress", "recipes", "__main__")
+UNHASHED = ("digests", "errors", "execution", "exporter", "fetch", "pipeline", "progress", "recipes", "__main__")
 
 
 def training_digest(recipe: Recipe, manifest: str) -> str:
@@ -69,6 +69,31 @@ def digest(value: Any) -> str:
     """16 hex digits of the sha256 of some text or of some values."""
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(before: dict[str, Any], parts: dict[str, Any]) -> str:
+    """What changed between two ``results_parts``, in words."""
+    said = []
+    for name in ("values", "data", "cells"):
+        if before[name] != parts[name]:
+            said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
+    for name in ("training_modules", "functions", "modules", "used"):
+        keys = {**before[name], **parts[name]}
+        said += [key for key in keys if before[name].get(key) != parts[name].get(key)]
+    return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
+
+
+def _changed_values(before: dict[str, Any], parts: dict[str, Any]) -> str:
+    old, new = _flat(before["values"]), _flat(parts["values"])
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} {old.get(key, 'default')} -> {new.get(key, 'default')}" for key in keys)
+
+
+def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
+    return flat
 
 
 def tree_text(source: str) -> str:

@@ -1,24 +1,22 @@
-"""From a recipe to a record: what is stale, papermill, the export, the merge. No TensorFlow.
+"""From a recipe to a record: what is stale, the run, the export, the merge. No TensorFlow.
 
 A run is done when a record with its digest stands in ``build/<profile>/figures`` or, published, in ``figures``.
 """
 
 import json
-import logging
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowerlib import data, digests, fetch, recipes
 from flowerlib.errors import FlowerlibError
-from flowerlib.progress import HEADLESS
 from flowerlib.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "figures"
+REDRAWN_MINUTES = 0.5  # a notebook whose training is kept
 
 
 def build_folder(profile: str) -> Path:
@@ -80,10 +78,18 @@ def state(recipe: Recipe) -> State:
         parts = current_parts(recipe, manifest)
         if digests.digest(parts) == record["digest"]:
             return State(recipe.name, True, "", 0, published=published)
-        reasons.append(_difference(record, parts, recipe))
+        reasons.append(digests.differences(record["parts"], parts))
     if missing:
         return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
-    return State(recipe.name, False, reasons[0] if reasons else "not run yet", recipe.expect.minutes)
+    reason = reasons[0] if reasons else "not run yet"
+    if recipe.training and _is_trained(recipe):
+        return State(recipe.name, False, f"{reason}; its training is kept", REDRAWN_MINUTES)
+    return State(recipe.name, False, reason, recipe.expect.minutes)
+
+
+def _is_trained(recipe: Recipe) -> bool:
+    kept = fetch.cache_folder() / "trained" / digests.training_digest(recipe, _manifest(recipe))
+    return (kept / "training.json").exists()
 
 
 def missing_need(recipe: Recipe) -> str:
@@ -121,32 +127,6 @@ def _source_notebook(recipe: Recipe) -> Path:
     if not path.exists():
         raise FlowerlibError(f"recipe '{recipe.name}' names notebook {path.name}, which is not in notebooks/")
     return path
-
-
-def _difference(record: dict[str, Any], parts: dict[str, Any], recipe: Recipe) -> str:
-    """What changed since a record was made, in words."""
-    before = record["parts"]
-    said = []
-    for name in ("values", "data", "cells"):
-        if before[name] != parts[name]:
-            said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
-    for name in ("training_modules", "functions", "modules", "used"):
-        keys = {**before[name], **parts[name]}
-        said += [key for key in keys if before[name].get(key) != parts[name].get(key)]
-    return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
-
-
-def _changed_values(before: dict[str, Any], parts: dict[str, Any]) -> str:
-    old, new = _flat(before["values"]), _flat(parts["values"])
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return ", ".join(f"{key} {old.get(key, 'default')} -> {new.get(key, 'default')}" for key in keys)
-
-
-def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
-    return flat
 
 
 def run(name: str, profile: str, *, force: bool = False) -> Path:
@@ -188,83 +168,14 @@ def run(name: str, profile: str, *, force: bool = False) -> Path:
 
 
 def _execute(recipe: Recipe, parts: dict[str, Any]) -> Path:
-    """papermill, into a notebook beside its place; one that failed is kept for reading under another name."""
-    import nbformat
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from flowerlib.execution import execute  # papermill takes a second to import; status does without it
 
     target = executed_notebook(recipe.name, recipe.profile)
-    part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    failed.unlink(missing_ok=True)
-    source = _source_notebook(recipe)
     parameters = {"run": recipe.name, "profile": recipe.profile}
-    _check_parameters(source, parameters)
-    _print_kernel_output()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up notices drown the progress
-    os.environ[HEADLESS] = str(os.getpid())
-    try:
-        papermill.execute_notebook(
-            source,
-            part,
-            parameters,
-            cwd=source.parent,
-            kernel_name="python3",
-            progress_bar=False,
-            log_output=True,
-        )
-    except PapermillExecutionError as error:
-        part.replace(failed)
-        said = error.evalue if error.ename == "FlowerlibError" else f"{error.ename}: {error.evalue}"
-        raise FlowerlibError(f"{said} (the notebook as far as it came: {_relative(failed)})") from None
-    except DeadKernelError:
-        part.replace(failed)
-        raise FlowerlibError(
-            f"{recipe.name}: the kernel was killed, most likely because memory ran out;"
-            f" a training goes on at its last epoch when run again (see {_relative(failed)})"
-        ) from None
-    finally:
-        os.environ.pop(HEADLESS)
-    notebook = nbformat.read(part, as_version=4)
-    notebook.metadata["flowerlib"] = {
-        "run": recipe.name,
-        "profile": recipe.profile,
-        "digest": digests.digest(parts),
-        "parts": parts,
-    }
-    nbformat.write(notebook, part)
-    part.replace(target)
+    execute(
+        _source_notebook(recipe), target, parameters, parameters | {"digest": digests.digest(parts), "parts": parts}
+    )
     return target
-
-
-def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
-    """papermill only warns about a parameter that a notebook does not have and runs on without it."""
-    import nbformat
-
-    cells = nbformat.read(source, as_version=4).cells
-    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    names = {line.split("=")[0].strip() for source_text in tagged for line in source_text.splitlines() if "=" in line}
-    for name in parameters:
-        if name not in names:
-            raise FlowerlibError(f"{source.name} has no parameter '{name}' in its cell tagged 'parameters'")
-
-
-def _print_kernel_output() -> None:
-    """Let the one line an epoch through to the terminal."""
-    logger = logging.getLogger("papermill")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.handlers = [logging.StreamHandler(sys.stderr)]
-    logger.handlers[0].setFormatter(logging.Formatter("%(message)s"))
-    logger.handlers[0].addFilter(_is_progress)
-
-
-def _is_progress(record: logging.LogRecord) -> bool:
-    """Whether a line of the kernel's output is for the terminal; papermill's own are not."""
-    record.msg = record.getMessage().strip()
-    record.args = None
-    return record.msg.startswith(("epoch ", "going on", "another training"))
 
 
 def export(notebook: Path, folder: Path) -> None:
@@ -331,10 +242,6 @@ def entries(record: dict[str, Any]) -> dict[str, Any]:
         "libraries": facts["libraries"],
     }
     return {f"{record['run']}/{key}": {**value, **origin} for key, value in record["results"].items()}
-
-
-def _relative(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def prepare(profile: str) -> dict[str, list[str]]:
