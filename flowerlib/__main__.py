@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from flowerlib.errors import FlowerlibError
 
@@ -107,6 +108,10 @@ def main() -> None:
         sys.exit(2)
     except typer.Exit as end:
         sys.exit(end.exit_code)
+    except TyperException as error:  # an unknown command or option; empty after the help was printed
+        if said := error.format_message().rstrip("."):
+            print(f"flowerlib: {said}: see python -m flowerlib --help", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("flowerlib: stopped; a training goes on at its last epoch when run again", file=sys.stderr)
         sys.exit(130)

@@ -229,6 +229,7 @@ def entries(record: dict[str, Any]) -> dict[str, Any]:
     """A record's numbers under ``<run>/<part>/<metric>``, each with where it comes from."""
     facts, training = record["facts"], record.get("training") or {}
     origin = {
+        "run": record["run"],
         "profile": record["profile"],
         "seed": facts["seed"],
         "notebook": facts["notebook"],
