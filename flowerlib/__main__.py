@@ -102,12 +102,13 @@ def trace(
 def main() -> None:
     """Run the command line; what the user can mend ends in one line and status 2."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)  # typer turns an interrupt into status 130
+        if status == 130:
+            raise KeyboardInterrupt
+        sys.exit(status or 0)
     except FlowerlibError as error:
         print(f"flowerlib: {error}", file=sys.stderr)
         sys.exit(2)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except TyperException as error:  # an unknown command or option; empty after the help was printed
         if said := error.format_message().rstrip("."):
             print(f"flowerlib: {said}: see python -m flowerlib --help", file=sys.stderr)

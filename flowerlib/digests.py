@@ -18,6 +18,7 @@ from flowerlib.recipes import Recipe
 
 PACKAGE = Path(__file__).resolve().parent
 TRAINING_MODULES = ("augment", "data", "splits", "training")
+CATALOGUES = ("models", "schedules")
 # They carry values that are hashed themselves, or only look.
 UNHASHED = ("digests", "errors", "execution", "exporter", "fetch", "pipeline", "progress", "recipes", "__main__")
 
@@ -56,9 +57,11 @@ def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]
         code: the notebook's code cells, joined.
         used: run name -> results digest of the runs that it uses.
     """
-    return training_parts(recipe, manifest) | {
+    training = training_parts(recipe, manifest)
+    return training | {
+        "functions": training["functions"] | function_digests(_catalogue_names(code)),
         "profile": recipe.profile,
-        "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures],
+        "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures, *recipe.reduced],
         "cells": digest(tree_text(code)),
         "modules": {name: module_digest(name) for name in sorted(reached_modules(code))},
         "used": used,
@@ -135,7 +138,7 @@ def reached_modules(code: str) -> set[str]:
     waiting = _imports(ast.parse(code))
     while waiting:
         module = waiting.pop()
-        if module in reached or module.split(".")[0] in (*UNHASHED, "models", "schedules"):
+        if module in reached or module.split(".")[0] in (*UNHASHED, *CATALOGUES):
             continue
         reached.add(module)
         waiting |= _imports(ast.parse(_source(module)))
@@ -166,6 +169,10 @@ def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
+def _named_in(node: ast.stmt | None) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} if node else set()
+
+
 def builder_parameters(builder: str) -> list[str]:
     """Names of a builder's parameters, read from its source, so that no TensorFlow is imported."""
     module, name = _find("models", builder)
@@ -189,13 +196,29 @@ def notebook_code(path: Path) -> str:
     return "\n".join(line for line in "\n".join(sources).splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
+def _catalogue_names(code: str) -> list[tuple[str, str]]:
+    """Functions of catalogue modules that some code names: ``summary.layer_table`` -> ("models.summary", ...)."""
+    tree = ast.parse(code)
+    imported = _imported_names(tree)
+    named = [
+        (imported[node.value.id][0], node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
+    ]
+    named += [imported[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in imported]
+    return [(module, name) for module, name in named if module.split(".")[0] in CATALOGUES and name]
+
+
 def _find(package: str, function: str) -> tuple[str, str]:
     """The module of a package in which a function stands."""
     for path in sorted((PACKAGE / package).glob("*.py")):
         module = f"{package}.{path.stem}"
-        if function in _definitions(module)[0] and not function.startswith("_"):
+        definitions = _definitions(module)[0]
+        if isinstance(definitions.get(function), ast.FunctionDef) and function in _named_in(
+            definitions.get("BUILDERS")
+        ):
             return module, function
-    raise FlowerlibError(f"unknown builder '{function}': no module of flowerlib/{package} defines it")
+    raise FlowerlibError(f"unknown builder '{function}': no BUILDERS of flowerlib/{package} names it")
 
 
 @cache
@@ -205,8 +228,8 @@ def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str,
     The second maps a local name to (module, name), name being "" where a whole module was imported.
     """
     defined: dict[str, ast.stmt] = {}
-    imported: dict[str, tuple[str, str]] = {}
-    for node in ast.parse(_source(module)).body:
+    tree = ast.parse(_source(module))
+    for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             defined[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -214,13 +237,20 @@ def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str,
             defined |= {
                 inner.id: node for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)
             }
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flowerlib"):
+    return defined, _imported_names(tree)
+
+
+def _imported_names(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    """Local name -> (module of flowerlib, name in it), name being "" where a whole module was imported."""
+    imported: dict[str, tuple[str, str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flowerlib":
             inside = (node.module or "").removeprefix("flowerlib").lstrip(".")
             for alias in node.names:
                 whole = ".".join(filter(None, (inside, alias.name)))
                 is_module = _path(whole).exists()
                 imported[alias.asname or alias.name] = (whole, "") if is_module else (inside, alias.name)
-    return defined, imported
+    return imported
 
 
 def _aliases(imported: dict[str, tuple[str, str]], name: str) -> list[str]:

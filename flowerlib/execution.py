@@ -39,7 +39,7 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
         papermill.execute_notebook(source, part, parameters, **settings)
     except PapermillExecutionError as error:
         part.replace(failed)
-        said = error.evalue if error.ename == "FlowerlibError" else f"{error.ename}: {error.evalue}"
+        said = " ".join((error.evalue if error.ename == "FlowerlibError" else f"{error.ename}: {error.evalue}").split())
         raise FlowerlibError(f"{said} (the notebook as far as it came: {_short(failed)})") from None
     except DeadKernelError:
         part.replace(failed)

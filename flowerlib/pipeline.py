@@ -77,7 +77,8 @@ def state(recipe: Recipe) -> State:
         manifest = record["parts"]["data"] if missing else _manifest(recipe)
         parts = current_parts(recipe, manifest)
         if digests.digest(parts) == record["digest"]:
-            return State(recipe.name, True, "", 0, published=published)
+            waiting = _waiting(recipe)
+            return State(recipe.name, not waiting, waiting, REDRAWN_MINUTES if waiting else 0, published=published)
         reasons.append(digests.differences(record["parts"], parts))
     if missing:
         return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
@@ -85,6 +86,15 @@ def state(recipe: Recipe) -> State:
     if recipe.training and _is_trained(recipe):
         return State(recipe.name, False, f"{reason}; its training is kept", REDRAWN_MINUTES)
     return State(recipe.name, False, reason, recipe.expect.minutes)
+
+
+def _waiting(recipe: Recipe) -> str:
+    """Which run that a run uses would run first, and so change what it reads."""
+    for name in used_runs(recipe):
+        used = state(recipes.load(name, recipe.profile))
+        if not used.done and not used.blocked:
+            return f"{name} would run"
+    return ""
 
 
 def _is_trained(recipe: Recipe) -> bool:

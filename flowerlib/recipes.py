@@ -83,6 +83,9 @@ class Training(Values):
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of the moving average of the weights")
 
 
+SECTIONS: dict[str, type[Values]] = {"data": Data, "model": Model, "augment": Augment, "training": Training}
+
+
 class Expectation(Values):
     """What to expect of a run in one profile, said before it starts."""
 
@@ -129,6 +132,8 @@ def load(run: str, profile: str) -> Recipe:
     name, changes = parse(run)
     plan = _profile(profile)
     base = _values(name)
+    for key in changes:
+        _check_key(key, f"recipes/{_all()[name][1]}, recipe '{name}'")
     own = _merge(base, _unflatten(changes))
     values = base
     for layer in (plan.get("values"), _entry(plan, name), _entry(plan, run) if run != name else None):
@@ -152,8 +157,23 @@ def parse(run: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = change.partition("=")
         if not (key and equals and value):
             raise FlowerlibError(f"'{change}' in run '{run}' is not key=value")
-        pairs[key] = yaml.safe_load(value)
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise FlowerlibError(f"'{change}' in run '{run}': '{value}' is not a YAML value") from None
     return name, pairs
+
+
+def _check_key(key: str, where: str) -> None:
+    """Refuse a key that no recipe has, a whole section, and what makes a recipe the recipe that it is."""
+    section, _, rest = key.partition(".")
+    known = Recipe.model_fields.get(section)
+    values = SECTIONS.get(section)
+    if known is None or section in ("name", "profile", "notebook", "like", "reduced", "expect"):
+        raise FlowerlibError(f"{where}: {section} is not a key of a recipe that may change")
+    if bool(values) != bool(rest) or (values and rest not in values.model_fields):
+        options = f": one of {', '.join(f'{section}.{name}' for name in values.model_fields)}" if values else ""
+        raise FlowerlibError(f"{where}: {key} is not a key of a recipe{options}")
 
 
 def names() -> list[str]:
@@ -178,7 +198,10 @@ def _all() -> dict[str, tuple[dict[str, Any], str]]:
     for path in sorted(RECIPES.glob("*.yml")):
         if path.name == "profiles.yml":
             continue
-        for name, values in _read(path).items():
+        entries = _read(path)
+        if not isinstance(entries, dict) or not all(isinstance(values, dict) for values in entries.values()):
+            raise FlowerlibError(f"recipes/{path.name} holds no recipes: each is a name with its values below it")
+        for name, values in entries.items():
             if name in found:
                 raise FlowerlibError(f"recipe '{name}' stands in recipes/{path.name} and recipes/{found[name][1]}")
             found[name] = (values, path.name)
@@ -192,20 +215,26 @@ def _read(path: Path) -> dict[str, Any]:
         raise FlowerlibError(f"recipes/{path.name} is not YAML: {' '.join(str(error).split())}") from None
 
 
-def _values(name: str) -> dict[str, Any]:
-    """A recipe's own values, ``like`` resolved."""
+def _values(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe's own values, ``like`` resolved; ``above`` are the recipes that led here."""
+    if name in above:
+        raise FlowerlibError(f"recipes {' and '.join(above)} are like each other: one of them must stand alone")
     if name not in _all():
         raise FlowerlibError(f"unknown recipe '{name}': one of {', '.join(_all())}")
     values = dict(_all()[name][0])
     like = values.pop("like", None)
-    return _merge(_values(like), values) if like else values
+    return _merge(_values(like, (*above, name)), values) if like else values
 
 
 @cache
 def _profile(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise FlowerlibError(f"unknown profile '{profile}': one of {', '.join(PROFILES)}")
-    return _read(RECIPES / "profiles.yml")[profile]
+    plan = _read(RECIPES / "profiles.yml")[profile]
+    for layer in (plan, *(entry for entry in plan["runs"].values() if entry)):
+        for key in layer.get("values") or {}:
+            _check_key(key, f"recipes/profiles.yml, profile {profile}")
+    return plan
 
 
 def _entry(plan: dict[str, Any], run: str) -> dict[str, Any] | None:

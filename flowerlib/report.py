@@ -27,9 +27,9 @@ def make(profile: str) -> Path:
     Raises:
         FlowerlibError: a run failed, a digit is typed where a result belongs, LaTeX is missing or stops.
     """
-    states = [state for state in pipeline.states(profile) if recipes.load(state.run, profile).uses != ("*",)]
-    if all(state.blocked for state in states):
-        raise FlowerlibError(f"no run of profile {profile} can be made: {states[0].reason}")
+    blocked = next((state for state in pipeline.states(profile) if state.blocked), None)
+    if blocked:
+        raise FlowerlibError(f"profile {profile}: {blocked.reason}")
     check_digits(pipeline.ROOT / "report.tex")
     build = pipeline.build_folder(profile)
     build.mkdir(parents=True, exist_ok=True)

@@ -181,7 +181,7 @@ def test_two_that_ask_at_once_decode_once(mirror, cache, monkeypatch):
     for thread in both:
         thread.start()
     for thread in both:
-        thread.join(30)
+        thread.join(300)
     assert len(decoded) == COUNT and len(arrays(cache)) == 1
 
 
@@ -400,7 +400,7 @@ def in_another_process(code, *prefix):
         "try:\n    data.load('oxford102', 256, quiet=True)\n"
         "except FlowerlibError as error:\n    print('told:', error)\n"
     )
-    done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     return done.returncode, (done.stdout.splitlines() or [done.stderr])[-1]
 
 

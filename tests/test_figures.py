@@ -218,7 +218,8 @@ def test_figures_are_freed_when_let_go():
 
 
 def test_the_module_needs_neither_pyplot_nor_tensorflow():
-    code = "import sys, flowerlib.figures, flowerlib.pictures; print({'matplotlib.pyplot', 'tensorflow', 'keras'} & set(sys.modules))"
+    unwanted = "{'matplotlib.pyplot', 'tensorflow', 'keras'}"
+    code = f"import sys, flowerlib.figures, flowerlib.pictures; print({unwanted} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 
@@ -440,7 +441,10 @@ WRONG = {
     "a title too few": (lambda: pictures.image_grid(some_pictures(3), ["a", "b"]), "2 titles for 3"),
     "no columns": (lambda: pictures.image_grid(some_pictures(3), None, columns=0), "columns"),
     "more than a page": (lambda: pictures.image_grid(some_pictures(102), None), "page"),
-    "pictures of two sizes": (lambda: pictures.near_duplicates([(some_pictures(1)[0], some_pictures(1, 9)[0], "x")]), "x: .*size"),
+    "pictures of two sizes": (
+        lambda: pictures.near_duplicates([(some_pictures(1)[0], some_pictures(1, 9)[0], "x")]),
+        "x: .*size",
+    ),
     "a name too few": (lambda: pictures.worst_classes(some_pictures(2), ["a"], ["b", "c"], [1, 1]), "differ in number"),
     "masks of another size": (lambda: pictures.overlay_masks(some_pictures(2), np.ones((2, 9, 9)), None), "do not fit"),
     "a history of nothing": (lambda: figures.learning_curves({"top_5": [1.0]}), "top_5"),

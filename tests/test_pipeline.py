@@ -402,6 +402,7 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
     assert merged["alone/test/accuracy"] == {
         **ENTRY,
         "cell": "cell-0",
+        "run": "alone",
         "profile": "smoke",
         "seed": 7,
         "notebook": "small",

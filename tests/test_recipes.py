@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from flowerlib import recipes
 from flowerlib.errors import FlowerlibError
 
-# The same cells run in every profile; a profile may change sizes, epochs, data and seeds. norm_momentum only says
-# how fast the running statistics follow, which depends on the number of epochs.
-REDUCIBLE = {"data.name", "data.size_px", "training.epochs", "seed", "model.norm_momentum"}
+# The same cells run in every profile; a profile may change sizes, epochs, data and seeds, and the two values that must
+# follow a shorter run: how fast the running statistics are averaged, and the learning rate.
+REDUCIBLE = {"data.name", "data.size_px", "training.epochs", "seed", "model.norm_momentum", "training.learning_rate"}
 
 SOME = """
 base:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -403,9 +403,17 @@ class Copy:
         assert Path(place).is_relative_to(self.root), f"the copy runs {place}"
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *words], cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=900
-        )
+        """Call Python; nothing that it started outlives a time that is long even on a busy machine."""
+        command = [sys.executable, *words]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=self.root, env=self.environment, **pipes) as process:
+            try:
+                out, err = process.communicate(timeout=1500)
+            except subprocess.TimeoutExpired:
+                for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    each.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def flowerlib(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Call the command line; it must succeed."""
@@ -720,9 +728,16 @@ class Running:
             text=True,
             start_new_session=True,
         )
-        self.watch = threading.Timer(300, self.process.kill)
+        self.watch = threading.Timer(600, self.process.kill)
+        self.watch.daemon = True
         self.watch.start()
         self.said: list[str] = []
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
 
     def until(self, start: str) -> list[psutil.Process]:
         """Wait for a line; the processes below, the kernel among them."""
@@ -730,7 +745,9 @@ class Running:
         for line in self.process.stderr:
             self.said.append(line)
             if line.startswith(start):
-                return psutil.Process(self.process.pid).children(recursive=True)
+                below = psutil.Process(self.process.pid).children(recursive=True)
+                assert any("ipykernel" in " ".join(each.cmdline()) for each in below)
+                return below
         raise AssertionError(f"ended without '{start}': {''.join(self.said)[-3000:]}")
 
     def end(self) -> None:
@@ -754,21 +771,19 @@ def broken(whole: Copy, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     copy = Copy(tmp_path_factory.mktemp("broken"))
     shutil.copytree(whole.cache / "arrays", copy.cache / "arrays")  # spares drawing the same flowers
 
-    first = Running(copy, "run", RUN, "--profile", "smoke")
-    below = first.until("epoch 2/")
-    assert any("ipykernel" in " ".join(each.cmdline()) for each in below), "the kernel is one of them"
-    first.end()
+    with Running(copy, "run", RUN, "--profile", "smoke") as first:
+        below = first.until("epoch 2/")
     for each in below:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     assert gone(below, 30)
     assert copy.trainings() == {} and list((copy.cache / "trained").glob("*/checkpoint.npz"))
     assert not (copy.build / "figures").exists() and not list((copy.root / "runs").rglob(f"{RUN}.ipynb"))
 
-    second = Running(copy, "run", RUN, "--profile", "smoke")
-    kernels = second.until("epoch 4/")
-    assert any(line.startswith("going on after epoch 2") for line in second.said)
+    with Running(copy, "run", RUN, "--profile", "smoke") as second:
+        kernels = second.until("epoch 4/")
+    assert any("going on after epoch 2" in line for line in second.said)
     assert not any(line.startswith(("epoch 1/", "epoch 2/")) for line in second.said)
-    second.end()
     assert gone(kernels, 90), "the kernel of a killed run goes on for ever"
     assert copy.trainings() == {}
 
