@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,11 +22,13 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from flowerlib import contents
 from flowerlib.errors import FlowerlibError
 
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 _SUMS = "SHA256SUMS"
 _TIMEOUT_S = 30
+LEAST_FREE = 500_000_000  # bytes; the photographs at 96 px take 226 MB, a training up to 60
 
 # md5: as published with the data set. sha256: as TensorFlow Datasets lists this archive.
 OFFICIAL: dict[str, tuple[str, str]] = {
@@ -60,6 +63,12 @@ def cache_folder() -> Path:
     folder = Path(os.environ.get("FLOWERLIB_CACHE") or root / "data" / "cache").expanduser().absolute()
     with _plain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE:  # a full disk kills a process that writes through a memory map, without a word
+        raise FlowerlibError(
+            f"no space left: {folder} has {free / 1e6:.0f} MB free, {LEAST_FREE / 1e6:.0f} MB are needed:"
+            " free some, or set FLOWERLIB_CACHE to another disk"
+        )
     return folder
 
 
@@ -78,13 +87,19 @@ def fetch(file: str, *, quiet: bool = False) -> Path:
 
 
 def fetch_dataset(name: str, *, quiet: bool = False) -> dict[str, Path]:
-    """Fetch the files of a data set in `DATASETS`: file -> verified local copy.
+    """Fetch the files of a data set in `DATASETS`: file -> verified local copy, its contents looked at once.
 
-    Raises: FlowerlibError for an unknown data set, or as `fetch`.
+    Raises: FlowerlibError for an unknown data set, for contents that are not what they should be, or as `fetch`.
     """
     if name not in DATASETS:
         raise FlowerlibError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
-    return {file: fetch(file, quiet=quiet) for file in DATASETS[name]}
+    files = {file: fetch(file, quiet=quiet) for file in DATASETS[name]}
+    seen, known = cache_folder() / f"{name}.contents", "\n".join(checksum(file) for file in DATASETS[name])
+    if not seen.exists() or seen.read_text(encoding="utf-8") != known:
+        contents.check(name, files)
+        with _plain_disk_errors(cache_folder()):
+            seen.write_text(known, encoding="utf-8")
+    return files
 
 
 def checksum(file: str) -> str:

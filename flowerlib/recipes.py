@@ -5,10 +5,10 @@ A run is named by its recipe and whatever departs from it: ``shen-fine@seed=2@tr
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flowerlib.errors import FlowerlibError
 
@@ -30,6 +30,13 @@ class Data(Values):
     labels: Literal["fine", "coarse-2024", "coarse-2025", "five"]
     size_px: int = Field(96, ge=16, le=512)
     resize: Literal["antialiased", "nearest", "squashed"] = "antialiased"
+
+    @model_validator(mode="after")
+    def _five_go_together(self) -> Self:
+        """The five classes have a split and labels of their own; on other data both would mean nothing."""
+        if len({self.name == "flowers5", self.split == "five", self.labels == "five"}) > 1:
+            raise ValueError(f"name {self.name}, split {self.split} and labels {self.labels} do not go together")
+        return self
 
 
 class Model(Values):

@@ -388,3 +388,8 @@ def test_loading_one_run_leaves_no_trace_in_another(folder: Path) -> None:
     recipes.load("child", "smoke")
     recipes.load("base@model.widths=[4]@data.size_px=48", "smoke")
     assert recipes.load("base", "smoke") == before
+
+
+@pytest.mark.parametrize("change", ["data.labels=five", "data.split=five", "data.name=flowers5"])
+def test_the_five_classes_have_a_split_and_labels_of_their_own(change: str) -> None:
+    assert "do not go together" in refusal(f"shen-fine@{change}")

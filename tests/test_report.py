@@ -386,13 +386,14 @@ def test_a_run_that_is_not_done_is_not_published_away(made: Press, monkeypatch: 
 class Copy:
     """A copy of the bundle's sources with a cache of its own, and no photographs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sources: Path = SOURCES) -> None:
         self.root, self.cache = folder / "bundle", folder / "cache"
         ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "cache", "downloads")
         for name in ("flowerlib", "notebooks", "recipes", "data"):
-            shutil.copytree(SOURCES / name, self.root / name, ignore=ignored)
+            shutil.copytree(sources / name, self.root / name, ignore=ignored)
         for name in ("Snakefile", "report.tex", "references.bib", "pyproject.toml"):
-            shutil.copy(SOURCES / name, self.root)
+            shutil.copy(sources / name, self.root)
+        self.sources = self.files()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FLOWERLIB_")}
         self.environment = kept | {
             "PYTHONPATH": str(self.root),
@@ -401,6 +402,12 @@ class Copy:
         }
         place = self.python("-c", "import flowerlib; print(flowerlib.__file__)").stdout.strip()
         assert Path(place).is_relative_to(self.root), f"the copy runs {place}"
+
+    def files(self) -> dict[str, bytes]:
+        """Every file but those that runs may make."""
+        made = {"build", "runs", ".snakemake"}
+        files = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
+        return {str(file): (self.root / file).read_bytes() for file in files if file.parts[0] not in made}
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Call Python; nothing that it started outlives a time that is long even on a busy machine."""
@@ -475,12 +482,7 @@ RUNS = ("dataset", "hughes-coarse", "shen-coarse", "summary")
 def test_the_smoke_report_runs_every_notebook_and_writes_nowhere_else(whole: Copy) -> None:
     assert {path.name for path in (whole.root / "runs" / "smoke").iterdir()} == {f"{run}.ipynb" for run in RUNS}
     assert {path.name for path in (whole.build / "figures").iterdir()} == set(RUNS)
-    fresh = {path.name for path in whole.root.iterdir()} - {path.name for path in SOURCES.iterdir()}
-    assert fresh <= {"build", "runs", ".snakemake"}
-    for name in ("flowerlib", "notebooks", "recipes"):
-        for path in (whole.root / name).rglob("*"):
-            if path.is_file():
-                assert path.read_bytes() == (SOURCES / path.relative_to(whole.root)).read_bytes(), path
+    assert whole.files() == whole.sources
 
 
 @pytest.mark.slow
@@ -768,7 +770,7 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
 @pytest.fixture(scope="session")
 def broken(whole: Copy, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy in which a run was killed twice and ended at the third start."""
-    copy = Copy(tmp_path_factory.mktemp("broken"))
+    copy = Copy(tmp_path_factory.mktemp("broken"), whole.root)
     shutil.copytree(whole.cache / "arrays", copy.cache / "arrays")  # spares drawing the same flowers
 
     with Running(copy, "run", RUN, "--profile", "smoke") as first:
