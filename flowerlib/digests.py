@@ -58,14 +58,21 @@ def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]
         used: run name -> results digest of the runs that it uses.
     """
     training = training_parts(recipe, manifest)
+    modules = sorted(reached_modules(code))
     return training | {
         "functions": training["functions"] | function_digests(_catalogue_names(code)),
         "profile": recipe.profile,
         "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures, *recipe.reduced],
         "cells": digest(tree_text(code)),
-        "modules": {name: module_digest(name) for name in sorted(reached_modules(code))},
+        "modules": {name: module_digest(name) for name in modules} | _claims(modules),
         "used": used,
     }
+
+
+def _claims(modules: Iterable[str]) -> dict[str, str]:
+    """The reports' claims are values as much as a recipe's, for whoever compares with them."""
+    claims = PACKAGE.parent / "data" / "reported.csv"
+    return {"data/reported.csv": digest(claims.read_text(encoding="utf-8"))} if "summary" in modules else {}
 
 
 def digest(value: Any) -> str:

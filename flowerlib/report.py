@@ -216,17 +216,25 @@ def publish(profile: str) -> None:
     """
     if profile != "laptop":
         raise FlowerlibError(f"only the laptop profile is published, not {profile}")
+    for state in pipeline.states(profile):
+        if state.blocked:
+            raise FlowerlibError(f"{state.run} cannot be made, so nothing is published: {state.reason}")
     pdf = make(profile)
     build = pipeline.build_folder(profile)
     fresh = pipeline.PUBLISHED.with_name(".figures.part")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
-    for record in records(profile):
-        shutil.copytree(build / "figures" / record["run"], fresh / record["run"])
-    shutil.copyfile(build / "results.json", fresh / "results.json")
-    _check_size(fresh, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB)
-    _check_size(pdf, pdf.stat().st_size, PDF_MIB)
-    pipeline.swap(fresh, pipeline.PUBLISHED)
+    try:
+        for record in records(profile):
+            shutil.copytree(build / "figures" / record["run"], fresh / record["run"])
+        shutil.copyfile(build / "results.json", fresh / "results.json")
+        _check_size(
+            pipeline.PUBLISHED, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB
+        )
+        _check_size(pdf, pdf.stat().st_size, PDF_MIB)
+        pipeline.swap(fresh, pipeline.PUBLISHED)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     part = pipeline.ROOT / ".report.part.pdf"
     shutil.copyfile(pdf, part)
     part.replace(pipeline.ROOT / "report.pdf")
