@@ -40,7 +40,10 @@ def training_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
         "data": manifest,
         "training_modules": {},
         "functions": {},
+        "labels": {},
     }
+    if recipe.data is not None:
+        parts["labels"] = {name: file_digest(name) for name in _label_files(recipe)}
     if recipe.model is not None and recipe.training is not None:
         roots = [_find("models", recipe.model.builder), ("schedules", recipe.training.schedule)]
         parts["training_modules"] = {name: module_digest(name) for name in TRAINING_MODULES}
@@ -69,10 +72,22 @@ def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]
     }
 
 
+def _label_files(recipe: Recipe) -> list[str]:
+    """The committed files that say which picture is where and what it is called."""
+    assert recipe.data is not None
+    files = ["class_names.csv", "coarse_groups.yml"]
+    files += ["kaggle_split.csv"] if recipe.data.split == "kaggle" else []
+    return files + (["flower_photos_subset.csv"] if recipe.data.name == "flowers5" else [])
+
+
 def _claims(modules: Iterable[str]) -> dict[str, str]:
     """The reports' claims are values as much as a recipe's, for whoever compares with them."""
-    claims = PACKAGE.parent / "data" / "reported.csv"
-    return {"data/reported.csv": digest(claims.read_text(encoding="utf-8"))} if "summary" in modules else {}
+    return {"reported.csv": file_digest("reported.csv")} if "summary" in modules else {}
+
+
+def file_digest(name: str) -> str:
+    """Digest of a committed text file in ``data/``."""
+    return digest((PACKAGE.parent / "data" / name).read_text(encoding="utf-8"))
 
 
 def digest(value: Any) -> str:
@@ -87,9 +102,10 @@ def differences(before: dict[str, Any], parts: dict[str, Any]) -> str:
     for name in ("values", "data", "cells"):
         if before[name] != parts[name]:
             said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
-    for name in ("training_modules", "functions", "modules", "used"):
-        keys = {**before[name], **parts[name]}
-        said += [key for key in keys if before[name].get(key) != parts[name].get(key)]
+    for name in ("labels", "training_modules", "functions", "modules", "used"):
+        then = before.get(name, {})  # a record of an older form may lack it
+        keys = {**then, **parts[name]}
+        said += [key for key in keys if then.get(key) != parts[name].get(key)]
     return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
 
 

@@ -683,17 +683,33 @@ def test_a_change_re_runs_just_the_runs_that_use_it_and_says_why(
     assert set(found) == runs
 
 
+def kind_moved(text: str) -> str:
+    """class_names.csv with the first kind that is in a group of 2025 moved into another."""
+    lines = text.splitlines()
+    groups = {line.split(",")[-1] for line in lines[1:]} - {""}
+    first = next(number for number, line in enumerate(lines[1:], 1) if line.split(",")[-1])
+    *kept, group = lines[first].split(",")
+    lines[first] = ",".join([*kept, min(groups - {group})])
+    return "\n".join(lines) + "\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "how", "run"),
     [
+        ("data/class_names.csv", kind_moved, "shen-coarse"),
+        (
+            "data/coarse_groups.yml",
+            lambda text: "\n".join(text.splitlines()[:-2] + text.splitlines()[:-3:-1]) + "\n",
+            RUN,
+        ),
         ("data/reported.csv", replaced(",0.81,2,", ",0.82,2,"), "summary"),
     ],
 )
 def test_a_committed_data_file_that_changed_re_runs_what_reads_it(
     whole: Copy, file: str, how: Callable[[str], str], run: str
 ) -> None:
-    """Claims are values as much as a recipe's."""
+    """Labels and claims are values as much as a recipe's: who moves a kind into another group trains anew."""
     with whole.edited(file, how):
         assert run in whole.status()
 
