@@ -23,7 +23,7 @@ import tensorflow as tf
 from flowerlib import augment, data, recipes, splits, training
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
-from flowerlib.recipes import Augment
+from flowerlib.schema import Augment
 
 ROUNDS = 5
 BATCH = 32

@@ -95,10 +95,14 @@ def _write_array(path: Path, count: int, size_px: int, pictures: Callable[[], It
     part = path.with_suffix(".part.npy")
     shape = (count, size_px, size_px, 3)
     try:
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        for positions, images in pictures():
-            array[positions] = images
-        array.flush()
+        # Not through a memory map: a disk that fills meanwhile would kill the process instead of raising an error.
+        with open(part, "wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start = file.tell()
+            for first, images in pictures():
+                file.seek(start + first * size_px * size_px * 3)
+                file.write(np.ascontiguousarray(images).tobytes())
         part.replace(path)
     except OSError as error:
         raise FlowerlibError(f"cannot write {path} ({np.prod(shape) / 1e6:.0f} MB): {error.strerror}") from error
@@ -202,11 +206,11 @@ def drawn_layout() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return fine, {name: ids[stops[i] : stops[i + 1]] for i, name in enumerate(sizes)}
 
 
-def _drawings(fine: np.ndarray, size_px: int, quiet: bool) -> Callable[[], Iterator[tuple[slice, np.ndarray]]]:
-    def pictures() -> Iterator[tuple[slice, np.ndarray]]:
+def _drawings(fine: np.ndarray, size_px: int, quiet: bool) -> Callable[[], Iterator[tuple[int, np.ndarray]]]:
+    def pictures() -> Iterator[tuple[int, np.ndarray]]:
         starts = range(0, len(fine), 128)
         for start in tqdm(starts, desc=f"drawing flowers at {size_px} px", disable=quiet or None):
             some = slice(start, start + 128)
-            yield some, synthetic.draw(fine[some], np.arange(len(fine))[some], size_px)[0]
+            yield start, synthetic.draw(fine[some], np.arange(len(fine))[some], size_px)[0]
 
     return pictures

@@ -1,8 +1,8 @@
 """Two digests decide what is stale: of a training and of its results. Code is hashed as Python reads it.
 
-Comments, docstrings and layout are gone in the syntax tree, so prose re-runs nothing. Modules of ``models`` and
-``schedules`` are catalogues of independent functions and count by function with what each calls; other modules count
-whole. ``recipes`` is not hashed as code: the values it yields are hashed themselves. Library versions are recorded.
+Comments, docstrings and layout are gone in the syntax tree, so prose re-runs nothing. Code counts by function, with
+everything of flowerlib that the function names, so that a new plot or a new score leaves every older run done.
+``schema`` and ``recipes`` are not hashed as code: the values they yield are. Library versions are recorded.
 """
 
 import ast
@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from flowerlib.errors import FlowerlibError
-from flowerlib.recipes import Recipe
+from flowerlib.schema import Recipe
 
 PACKAGE = Path(__file__).resolve().parent
-TRAINING_MODULES = ("augment", "data", "splits", "training")
-CATALOGUES = ("models", "schedules")
 # They carry values that are hashed themselves, or only look.
-UNHASHED = ("digests", "errors", "execution", "exporter", "fetch", "pipeline", "progress", "recipes", "__main__")
+UNHASHED = (
+    *("digests", "errors", "execution", "exporter", "fetch", "contents", "pipeline", "progress", "recipes", "schema"),
+    *("report", "__main__"),
+)
+# A recipe's value picks one entry: that entry is hashed, the choice is not.
+CHOICES = ("BUILDERS", "SCHEDULES")
+TRAINING_ROOTS = (("training", "build"), ("training", "fit_or_load"), ("data", "load"), ("splits", "make"))
 
 
 def training_digest(recipe: Recipe, manifest: str) -> str:
@@ -34,24 +38,19 @@ def training_digest(recipe: Recipe, manifest: str) -> str:
 
 
 def training_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
-    """What a training rests on: values, data, whole modules, the builder and the schedule with what they call."""
-    parts: dict[str, Any] = {
-        "values": recipe.shaping(),
-        "data": manifest,
-        "training_modules": {},
-        "functions": {},
-        "labels": {},
-    }
+    """What a training rests on: values, data, label files, builder, schedule and training with what they call."""
+    parts: dict[str, Any] = {"values": recipe.shaping(), "data": manifest, "functions": {}, "labels": {}}
     if recipe.data is not None:
         parts["labels"] = {name: file_digest(name) for name in _label_files(recipe)}
     if recipe.model is not None and recipe.training is not None:
-        roots = [_find("models", recipe.model.builder), ("schedules", recipe.training.schedule)]
-        parts["training_modules"] = {name: module_digest(name) for name in TRAINING_MODULES}
-        parts["functions"] = function_digests(roots)
+        chosen = [_find("models", recipe.model.builder), ("schedules", recipe.training.schedule)]
+        parts["functions"] = function_digests([*TRAINING_ROOTS, *chosen])
     return parts
 
 
-def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]) -> dict[str, Any]:
+def results_parts(
+    recipe: Recipe, manifest: str, code: str, used: dict[str, str], rows: dict[str, list[Recipe]] | None = None
+) -> dict[str, Any]:
     """What a run's results rest on; the hash of it is the digest that stands in the run's record.
 
     Args:
@@ -59,15 +58,20 @@ def results_parts(recipe: Recipe, manifest: str, code: str, used: dict[str, str]
         manifest: checksum of the data.
         code: the notebook's code cells, joined.
         used: run name -> results digest of the runs that it uses.
+        rows: of a sweep: row -> the recipes of its trainings.
     """
+    rows = rows or {}
     training = training_parts(recipe, manifest)
-    modules = sorted(reached_modules(code))
+    functions = training["functions"] | function_digests(_named_functions(code))
+    for each in (each for row in rows.values() for each in row):
+        functions |= training_parts(each, manifest)["functions"]
     return training | {
-        "functions": training["functions"] | function_digests(_catalogue_names(code)),
+        "functions": functions,
+        "rows": {row: digest([each.shaping() for each in recipes]) for row, recipes in rows.items()},
         "profile": recipe.profile,
         "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures, *recipe.reduced],
         "cells": digest(tree_text(code)),
-        "modules": {name: module_digest(name) for name in modules} | _claims(modules),
+        "claims": _claims(functions),
         "used": used,
     }
 
@@ -80,9 +84,10 @@ def _label_files(recipe: Recipe) -> list[str]:
     return files + (["flower_photos_subset.csv"] if recipe.data.name == "flowers5" else [])
 
 
-def _claims(modules: Iterable[str]) -> dict[str, str]:
+def _claims(functions: Iterable[str]) -> dict[str, str]:
     """The reports' claims are values as much as a recipe's, for whoever compares with them."""
-    return {"reported.csv": file_digest("reported.csv")} if "summary" in modules else {}
+    files = {"summary.claims": "reported.csv", "summary.table5": "reported_hughes_table5.csv"}
+    return {name: file_digest(name) for function, name in files.items() if function in functions}
 
 
 def file_digest(name: str) -> str:
@@ -100,12 +105,12 @@ def differences(before: dict[str, Any], parts: dict[str, Any]) -> str:
     """What changed between two ``results_parts``, in words."""
     said = []
     for name in ("values", "data", "cells"):
-        if before[name] != parts[name]:
+        if before.get(name) != parts.get(name):
             said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
-    for name in ("labels", "training_modules", "functions", "modules", "used"):
+    for name in ("labels", "functions", "rows", "claims", "used"):
         then = before.get(name, {})  # a record of an older form may lack it
-        keys = {**then, **parts[name]}
-        said += [key for key in keys if then.get(key) != parts[name].get(key)]
+        now = parts.get(name, {})
+        said += [key for key in {**then, **now} if then.get(key) != now.get(key)]
     return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
 
 
@@ -155,21 +160,8 @@ def module_digest(module: str) -> str:
     return digest(tree_text(_source(module)))
 
 
-def reached_modules(code: str) -> set[str]:
-    """Modules of flowerlib that some code imports, and those that they import in turn, catalogues left out."""
-    reached: set[str] = set()
-    waiting = _imports(ast.parse(code))
-    while waiting:
-        module = waiting.pop()
-        if module in reached or module.split(".")[0] in (*UNHASHED, *CATALOGUES):
-            continue
-        reached.add(module)
-        waiting |= _imports(ast.parse(_source(module)))
-    return reached
-
-
 def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Digests of functions and constants of catalogue modules, with everything of theirs that they name.
+    """Digests of functions, classes and constants, with everything of flowerlib that they name.
 
     Args:
         roots: (module, name) pairs to start from.
@@ -178,9 +170,11 @@ def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
     waiting = list(roots)
     while waiting:
         module, name = waiting.pop()
-        definitions, imported = _definitions(module)
         key = f"{module}.{name}"
-        if key in found or name not in definitions:
+        if key in found or module.split(".")[0] in UNHASHED or name in CHOICES:
+            continue
+        definitions, imported = _definitions(module)
+        if name not in definitions:
             continue
         node = definitions[name]
         found[key] = digest(_node_text(node))
@@ -219,8 +213,8 @@ def notebook_code(path: Path) -> str:
     return "\n".join(line for line in "\n".join(sources).splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
-def _catalogue_names(code: str) -> list[tuple[str, str]]:
-    """Functions of catalogue modules that some code names: ``summary.layer_table`` -> ("models.summary", ...)."""
+def _named_functions(code: str) -> list[tuple[str, str]]:
+    """Functions of flowerlib that some code names: ``metrics.accuracy`` -> ("metrics", "accuracy")."""
     tree = ast.parse(code)
     imported = _imported_names(tree)
     named = [
@@ -229,7 +223,7 @@ def _catalogue_names(code: str) -> list[tuple[str, str]]:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
     ]
     named += [imported[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in imported]
-    return [(module, name) for module, name in named if module.split(".")[0] in CATALOGUES and name]
+    return [(module, name) for module, name in named if name]
 
 
 def _find(package: str, function: str) -> tuple[str, str]:
@@ -266,7 +260,7 @@ def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str,
 def _imported_names(tree: ast.Module) -> dict[str, tuple[str, str]]:
     """Local name -> (module of flowerlib, name in it), name being "" where a whole module was imported."""
     imported: dict[str, tuple[str, str]] = {}
-    for node in tree.body:
+    for node in ast.walk(tree):  # also what a function imports when it is called
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flowerlib":
             inside = (node.module or "").removeprefix("flowerlib").lstrip(".")
             for alias in node.names:
@@ -278,20 +272,6 @@ def _imported_names(tree: ast.Module) -> dict[str, tuple[str, str]]:
 
 def _aliases(imported: dict[str, tuple[str, str]], name: str) -> list[str]:
     return [imported[name][0]] if name in imported and imported[name][1] == "" else []
-
-
-def _imports(tree: ast.AST) -> set[str]:
-    """Modules of flowerlib that a tree imports."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flowerlib":
-            inside = (node.module or "").removeprefix("flowerlib").lstrip(".")
-            names = [".".join(filter(None, (inside, alias.name))) for alias in node.names]
-            found |= {name if _path(name).exists() else inside for name in names}
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.startswith("flowerlib.")]
-            found |= {name.removeprefix("flowerlib.") for name in names}
-    return found - {""}
 
 
 def _path(module: str) -> Path:

@@ -1,6 +1,7 @@
-"""The report's plots: one function a kind of plot. Each returns a Figure and writes nothing.
+"""The report's plots of counts and scores: one function a kind of plot. Each returns a Figure and writes nothing.
 
-Pictures are laid out by ``flowerlib.pictures``; how everything looks stands in ``flowerlib.style``.
+Curves are drawn by ``flowerlib.curves``, pictures laid out by ``flowerlib.pictures``; how everything looks stands in
+``flowerlib.style``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,30 +23,15 @@ from flowerlib.style import (
     TEXT_PT,
     YELLOW,
     figure,
+    legend,
     none,
     require,
+    require_columns,
     style,
     wrap,
 )
 
 NAMED_AT_MOST = 20  # classes that get their names on an axis; beyond it a compact form is drawn
-CURVES = {  # panel -> history key -> label
-    "loss": {"loss": "train", "val_loss": "validation"},
-    "accuracy": {"accuracy": "train", "val_accuracy": "validation", "val_balanced_accuracy": "validation, balanced"},
-}
-
-
-def _require_columns(plot: str, table: pd.DataFrame, *columns: str) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    require(not missing, f"{plot}: the table has no column {', '.join(missing)}")
-    require(len(table), f"{plot}: the table has no rows")
-
-
-def _legend(fig: Figure) -> None:
-    """One legend under all panels, each label once."""
-    found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in fig.axes]
-    handles = {label: handle for pairs in found for handle, label in pairs}
-    fig.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
 
 
 def _rows_in(names: Sequence[str]) -> float:
@@ -111,74 +97,6 @@ def _sorted_counts(ax: Axes, count: np.ndarray, names: Sequence[str]) -> None:
 
 
 @style()
-def learning_curves(history: Mapping[str, Sequence[float]], *, minutes: Sequence[float] | None = None) -> Figure:
-    """Loss, and accuracy where there is any, against the epoch, with rate drops and the epoch of divergence.
-
-    Args:
-        history: one value an epoch under loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy,
-            learning_rate; what is missing is left out, other keys are not drawn.
-        minutes: training time at the end of each epoch, counted from the start; its last is written.
-    """
-    known = {"learning_rate"}.union(*CURVES.values())
-    values = {key: np.asarray(y, float) for key, y in history.items() if key in known}
-    panels = [panel for panel, curves in CURVES.items() if curves.keys() & values.keys()]
-    require(panels, f"learning_curves: no loss and no accuracy among {', '.join(history) or 'no keys'}")
-    lengths = {len(y) for y in [*values.values(), *([] if minutes is None else [minutes])]}
-    require(len(lengths) == 1 and 0 not in lengths, f"learning_curves: series of {sorted(lengths)} epochs")
-    epochs = np.arange(1, lengths.pop() + 1)
-    fig = figure(2.7)
-    for ax, panel in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for key, label in CURVES[panel].items():  # a missing one is drawn as nothing: the others keep their colours
-            y = values.get(key, np.full(len(epochs), np.nan))
-            label = label if key in values else "_missing"
-            ax.plot(epochs, np.where(np.isfinite(y), y, np.nan), label=label, markevery=max(1, len(epochs) // 10))
-        ticks = np.asarray(MaxNLocator(6, integer=True).tick_values(1, len(epochs)))
-        margin = 0.5 + 0.03 * len(epochs)
-        ax.set(xlabel="epoch" if minutes is None else f"epoch ({minutes[-1]:.1f} minutes in all)", ylabel=panel)
-        ax.set(xticks=ticks[(ticks >= 1) & (ticks <= len(epochs))], xlim=(1 - margin, len(epochs) + margin))
-        ax.grid()
-    if panel == "accuracy":
-        ax.set_ylim(bottom=0)
-    _mark_divergence(fig.axes[0], [values[key] for key in CURVES["loss"] if key in values])
-    _mark_rate_drops(fig.axes, values.get("learning_rate", np.ones(1)))
-    _legend(fig)
-    return fig
-
-
-def _mark_divergence(ax: Axes, losses: Sequence[np.ndarray]) -> None:
-    broken = np.flatnonzero(~np.isfinite(losses).all(axis=0)) if losses else np.array([])
-    if not len(broken):
-        return
-    if not np.isfinite(losses).any():
-        ax.set_yticks([])
-    bottom, top = ax.get_ylim()
-    ax.set_ylim(bottom, top + 0.25 * (top - bottom))  # a band above the curves for the mark and its words
-    epoch, across = broken[0] + 1, ax.get_xaxis_transform()
-    side, shift = ("left", 7) if epoch <= len(losses[0]) / 2 else ("right", -7)
-    ax.plot(epoch, 0.92, "x", transform=across, color="black", markersize=8, markeredgewidth=2)
-    ax.annotate(f"diverged at epoch {epoch}", (epoch, 0.92), (shift, 0), across, "offset points", ha=side, va="center")
-
-
-def _mark_rate_drops(axes: Sequence[Axes], rates: np.ndarray) -> None:
-    drops = np.flatnonzero(rates[1:] < 0.99 * rates[:-1]) + 1
-    # The rates are written where curves leave room: low in the accuracy, high in the loss.
-    y, step, side = (0.03, 0.32, "bottom") if axes[-1].get_ylabel() == "accuracy" else (0.84, -0.28, "top")
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-    if len(drops) > max(3, len(rates) / 4):  # a smooth schedule: its lines would hide the curves
-        said = f"rate {rates.max():.2g} to {rates[-1]:.2g}"
-        axes[-1].text(0.97, y, said, transform=axes[-1].transAxes, ha="right", va=side, bbox=white)
-        return
-    last, level = -len(rates), 0
-    for drop in drops.tolist():
-        for ax in axes:
-            ax.axvline(drop + 0.5, color="black", linewidth=0.6)
-        level = (level + 1) % 3 if drop - last < 0.08 * len(rates) else 0  # near ones are written one above the other
-        last, place = drop, axes[-1].get_xaxis_transform()
-        how: dict[str, Any] = dict(transform=place, rotation=90, ha="center", va=side, bbox=white)
-        axes[-1].text(drop + 0.5, y + step * level, f"{rates[drop]:.3g}", **how)
-
-
-@style()
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     """Share of each true class (row) that went to each predicted class; up to 20 named, 12 with counts.
 
@@ -237,7 +155,7 @@ def per_class_bars(table: pd.DataFrame) -> Figure:
         table: a row a class; columns class, f1, recall, recall_low, recall_high in [0, 1], support in images.
     """
     columns = ["recall", "recall_low", "recall_high", "f1"]
-    _require_columns("per_class_bars", table, "class", "support", *columns)
+    require_columns("per_class_bars", table, "class", "support", *columns)
     ranked = table.sort_values("recall", ascending=False, kind="stable")
     known, few = ranked.dropna(subset=["recall"]), len(ranked) <= NAMED_AT_MOST
     named = ranked if few else pd.concat([known.head(5), known[5:].tail(5)])
@@ -252,7 +170,7 @@ def per_class_bars(table: pd.DataFrame) -> Figure:
         fig.axes[0].set(ylim=(len(ranked), -1), ylabel="classes, best first", yticks=[])
         fig.axes[0].grid(axis="x")
         fig.axes[1].axhline(4.5, color="black", linewidth=0.6)
-    _legend(fig)
+    legend(fig)
     return fig
 
 
@@ -266,13 +184,13 @@ def scores_with_intervals(table: pd.DataFrame) -> Figure:
     columns = ["value", "low", "high", "reported"]
     if table.empty:
         return none()
-    _require_columns("scores_with_intervals", table, "label", *columns)
+    require_columns("scores_with_intervals", table, "label", *columns)
     names = [str(label) for label in table["label"]]
     fig = figure(_rows_in(names) + 0.8)
     ax = fig.subplots()
     _dots(ax, table, columns, "measured, 95 % interval", "reported")
     _name_rows(ax, names)
-    _legend(fig)
+    legend(fig)
     return fig
 
 
@@ -284,7 +202,7 @@ def split_sizes(table: pd.DataFrame) -> Figure:
         table: index the split's name; int columns train, validation, test.
     """
     parts = {"train": (BLUE, 0.2), "validation": (ORANGE, 0.65), "test": (YELLOW, 1.0)}
-    _require_columns("split_sizes", table, *parts)
+    require_columns("split_sizes", table, *parts)
     names, rows, start = [str(name) for name in table.index], range(len(table)), np.zeros(len(table))
     fig = figure(_rows_in(names) + 0.9)
     ax, beside = fig.subplots(1, 2, sharey=True, width_ratios=[2, 1])
@@ -296,5 +214,5 @@ def split_sizes(table: pd.DataFrame) -> Figure:
     _name_rows(ax, names)
     ax.set_xlabel("images")
     beside.set_axis_off()
-    _legend(fig)
+    legend(fig)
     return fig

@@ -6,13 +6,18 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from flowerlib.style import GAP_IN, LINE_IN, WIDTH_IN, figure, none, require, style, wrap
+from flowerlib.style import GAP_IN, LINE_IN, WIDTH_IN, figure, none, require, style, text_width_in, wrap
+
+MOST_IN_A_ROW = 12
 
 
 def _tiles(
-    plot: str, images: Any, titles: Sequence[str] | None, columns: int = 6
+    plot: str, images: Any, titles: Sequence[str] | None, columns: int = 6, labels: Sequence[str] = ()
 ) -> tuple[Figure, list[tuple[float, float, float, float]]]:
-    """Lay equal pictures out on one axes in inches, y downwards; boxes are (left, right, bottom, top)."""
+    """Lay equal pictures out on one axes in inches, y downwards; boxes are (left, right, bottom, top).
+
+    Labels, one a row, stand at the left.
+    """
     pictures, titles = np.asarray(images), [""] * len(images) if titles is None else titles
     require(len(titles) == len(pictures), f"{plot}: {len(titles)} titles for {len(pictures)} pictures")
     if not len(pictures):
@@ -21,21 +26,26 @@ def _tiles(
     require(good, f"{plot}: needs uint8 (n, height, width, 3), got {pictures.dtype} {pictures.shape}")
     require(columns > 0, f"{plot}: columns must be 1 or more, got {columns}")
     columns = min(columns, len(pictures))
-    wide = min((WIDTH_IN - GAP_IN * columns) / columns, 2.0)
+    beside = [wrap(label, 1.2) for label in labels]
+    margin = max((text_width_in(line) + GAP_IN for text in beside for line in text.split("\n")), default=0.0)
+    wide = min((WIDTH_IN - margin - GAP_IN * columns) / columns, 2.0)
     high = float(wide * pictures.shape[1] / pictures.shape[2])
-    left = (WIDTH_IN - columns * (wide + GAP_IN) + GAP_IN) / 2
+    left = (WIDTH_IN + margin - columns * (wide + GAP_IN) + GAP_IN) / 2
     wrapped = [wrap(title, wide + GAP_IN / 3) for title in titles]
     lines = [text.count("\n") + bool(text) for text in wrapped]
-    rows = [GAP_IN + LINE_IN * max(lines[i : i + columns]) + high for i in range(0, len(lines), columns)]
+    spare = max([0.0, *(LINE_IN * (1 + text.count("\n")) - high for text in beside)])  # where a label is the higher
+    rows = [GAP_IN + LINE_IN * max(lines[i : i + columns]) + high + spare for i in range(0, len(lines), columns)]
     boxes: list[tuple[float, float, float, float]] = []
-    bottoms = np.cumsum(rows)
-    fig = figure(bottoms[-1] + GAP_IN / 2, None)
+    bottoms = np.cumsum(rows) - spare / 2
+    fig = figure(bottoms[-1] + (GAP_IN + spare) / 2, None)
     ax = fig.add_axes((0, 0, 1, 1))
     for i, picture in enumerate(pictures):
         x, y = left + i % columns * (wide + GAP_IN), float(bottoms[i // columns])
         boxes.append((x, x + wide, y, y - high))
         ax.imshow(picture, extent=boxes[-1], aspect="auto")
         ax.text(x + wide / 2, y - high - 0.03, wrapped[i], ha="center", va="bottom")
+    for text, bottom in zip(beside, bottoms.tolist(), strict=False):
+        ax.text(left - GAP_IN, bottom - high / 2, text, ha="right", va="center", multialignment="left")
     ax.set(xlim=(0, WIDTH_IN), ylim=(fig.get_figheight(), 0))
     ax.set_axis_off()
     return fig, boxes
@@ -45,6 +55,29 @@ def _tiles(
 def image_grid(images: np.ndarray, titles: Sequence[str] | None, *, columns: int = 6) -> Figure:
     """Pictures, uint8 (n, height, width, 3), in rows; titles, one each, are wrapped to a picture's width."""
     return _tiles("image_grid", images, titles, columns)[0]
+
+
+@style()
+def rows(images: Sequence[np.ndarray], labels: Sequence[str], columns: Sequence[str] = ()) -> Figure:
+    """Pictures in rows, as the same ones before and after a change.
+
+    Args:
+        images: a row each, uint8 (n, height, width, 3), all of one shape with n up to 12.
+        labels: one a row, wrapped at its left.
+        columns: titles over the first row, one a picture; none by default.
+    """
+    shapes = [np.shape(row) for row in images]
+    require(len(labels) == len(images), f"rows: {len(labels)} labels for {len(images)} rows")
+    for label, shape in zip(labels, shapes, strict=True):
+        require(shape == shapes[0], f"rows: {label}: pictures {shape}, in the first row {shapes[0]}")
+        require(
+            len(shape) == 4 and shape[0] <= MOST_IN_A_ROW,
+            f"rows: {label}: {shape}, not (n up to {MOST_IN_A_ROW}, height, width, 3)",
+        )
+    n = shapes[0][0] if shapes else 0
+    require(len(columns) in (0, n), f"rows: {len(columns)} titles for {n} columns")
+    titles = [*columns, *[""] * (n * len(images) - len(columns))]
+    return _tiles("rows", np.concatenate(images) if n else [], titles, n, labels)[0]
 
 
 @style()

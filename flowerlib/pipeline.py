@@ -12,7 +12,7 @@ from typing import Any
 
 from flowerlib import data, digests, fetch, recipes
 from flowerlib.errors import FlowerlibError
-from flowerlib.recipes import Recipe
+from flowerlib.schema import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "figures"

@@ -1,129 +1,20 @@
-"""Typed recipes and profiles: a recipe is one run of one notebook, validated and frozen. No TensorFlow.
+"""Recipes and profiles, read from recipes/*.yml: a recipe is one run of one notebook. No TensorFlow.
 
 A run is named by its recipe and whatever departs from it: ``shen-fine@seed=2@training.epochs=5``.
 """
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from flowerlib.errors import FlowerlibError
+from flowerlib.schema import SECTIONS, Recipe
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 PROFILES = ("smoke", "laptop", "full")
-
-
-class Values(BaseModel):
-    """Values that are checked when read and never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Data(Values):
-    """Which pictures, in which parts, under which labels."""
-
-    name: Literal["oxford102", "flowers5", "drawn"]
-    split: Literal["official", "swapped", "joint", "kaggle", "five"]
-    labels: Literal["fine", "coarse-2024", "coarse-2025", "five"]
-    size_px: int = Field(96, ge=16, le=512)
-    resize: Literal["antialiased", "nearest", "squashed"] = "antialiased"
-
-    @model_validator(mode="after")
-    def _five_go_together(self) -> Self:
-        """The five classes have a split and labels of their own; on other data both would mean nothing."""
-        if len({self.name == "flowers5", self.split == "five", self.labels == "five"}) > 1:
-            raise ValueError(f"name {self.name}, split {self.split} and labels {self.labels} do not go together")
-        return self
-
-
-class Model(Values):
-    """A builder of flowerlib.models and its options; those not set are the builder's own."""
-
-    builder: str
-    widths: tuple[int, ...] | None = Field(None, min_length=1)
-    l2: float | None = Field(None, ge=0, le=1)
-    weight_decay: float | None = Field(None, ge=0, le=1)
-    dropout: float | None = Field(None, ge=0, lt=1)
-    batch_norm: bool | None = None
-    norm_momentum: float | None = Field(None, ge=0, lt=1)
-
-    def options(self) -> dict[str, Any]:
-        """What is passed to the builder."""
-        return self.model_dump(exclude={"builder"}, exclude_none=True)
-
-
-class Augment(Values):
-    """What may be done to a training picture; ranges are symmetric about doing nothing."""
-
-    flip: bool = False
-    shift: float = Field(0.0, ge=0, le=0.5, description="share of the side")
-    rotation_deg: float = Field(0.0, ge=0, le=180)
-    shear_deg: float = Field(0.0, ge=0, le=60)
-    zoom: float = Field(0.0, ge=0, le=0.9)
-    brightness: float = Field(0.0, ge=0, le=1)
-    contrast: float = Field(0.0, ge=0, le=1)
-    saturation: float = Field(0.0, ge=0, le=1)
-    hue_deg: float = Field(0.0, ge=0, le=180)
-    balance: bool = Field(False, description="fill every class up to the largest with augmented copies")
-
-    def changes_colours(self) -> bool:
-        """Whether a colour map is needed."""
-        return bool(self.brightness or self.contrast or self.saturation or self.hue_deg)
-
-    def changes_pictures(self) -> bool:
-        """Whether anything is done at all."""
-        moved = self.flip or self.shift or self.rotation_deg or self.shear_deg or self.zoom
-        return bool(moved or self.changes_colours())
-
-
-class Training(Values):
-    """How the weights are found."""
-
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
-    learning_rate: float = Field(gt=0, le=10)
-    schedule: Literal["constant", "two_drops"] = "constant"
-    epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(32, ge=1, le=4096)
-    ema: float | None = Field(None, gt=0, lt=1, description="momentum of the moving average of the weights")
-
-
-SECTIONS: dict[str, type[Values]] = {"data": Data, "model": Model, "augment": Augment, "training": Training}
-
-
-class Expectation(Values):
-    """What to expect of a run in one profile, said before it starts."""
-
-    minutes: float = Field(ge=0)
-    score: str = ""
-
-
-class Recipe(Values):
-    """One run of one notebook in one profile."""
-
-    name: str
-    profile: str
-    notebook: str
-    title: str
-    report: Literal["hughes", "cicalla", "ash", "qu", "shen", "ours"]
-    departures: tuple[str, ...] = Field((), description="where the recipe leaves the report, each with its reason")
-    needs: tuple[str, ...] = ()
-    uses: tuple[str, ...] = ()
-    seed: int = Field(1, ge=0)
-    may_diverge: bool = False
-    data: Data | None = None
-    model: Model | None = None
-    augment: Augment = Augment()
-    training: Training | None = None
-    reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
-    expect: Expectation = Expectation(minutes=0)
-
-    def shaping(self) -> dict[str, Any]:
-        """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
-        keys = {"seed", "data", "model", "augment", "training", "needs"}
-        return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}
 
 
 def load(run: str, profile: str) -> Recipe:
@@ -148,10 +39,36 @@ def load(run: str, profile: str) -> Recipe:
     values = _merge(values, _unflatten(changes))
     values |= {"name": run, "profile": profile, "reduced": _reductions(own, values)}
     values["expect"] = _expectation(plan, run) or _expectation(plan, name) or {"minutes": 0}
+    recipe = _validated(values, f"recipes/{_all()[name][1]}, recipe '{name}'")
+    if recipe.sweep:
+        rows(recipe)  # a row that makes no sense is refused now, not after an hour of the others
+    return recipe
+
+
+def rows(recipe: Recipe) -> dict[str, list[Recipe]]:
+    """The trainings behind a sweep: row -> one recipe a seed, which is the sweep's own with that row's values.
+
+    Raises:
+        FlowerlibError: a recipe without a sweep, or a row with an unknown key or a value out of range.
+    """
+    if recipe.sweep is None:
+        raise FlowerlibError(f"recipe '{recipe.name}' has no sweep")
+    own = recipe.model_dump(exclude={"sweep", "seed"})
+    found: dict[str, list[Recipe]] = {}
+    for row, changes in recipe.sweep.rows.items():
+        where = f"recipe '{recipe.name}', row '{row}'"
+        for key in changes:
+            _check_key(key, where)
+        values = _merge(own, _unflatten(changes))
+        found[row] = [_validated(values | {"seed": seed}, where) for seed in recipe.sweep.seeds]
+    return found
+
+
+def _validated(values: dict[str, Any], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise FlowerlibError(_explain(error, name)) from None
+        raise FlowerlibError(f"{where}: {_explain(error)}") from None
     _check_options(recipe)
     return recipe
 
@@ -291,12 +208,15 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
     return said
 
 
-def _explain(error: ValidationError, name: str) -> str:
-    """Pydantic's first complaint in one line with file, key and allowed range."""
+def _explain(error: ValidationError) -> str:
+    """Pydantic's first complaint in one line with key and allowed range."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    what = "is not a key of a recipe" if first["type"] == "extra_forbidden" else f"= {first['input']!r}: {first['msg']}"
-    return f"recipes/{_all()[name][1]}, recipe '{name}': {key} {what}"
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a key of a recipe"
+    if first["type"] == "value_error":  # of values that do not go together: the message names them
+        return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"
+    return f"{key} = {first['input']!r}: {first['msg']}"
 
 
 def _check_options(recipe: Recipe) -> None:

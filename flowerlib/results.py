@@ -23,7 +23,7 @@ from flowerlib.data import manifest
 from flowerlib.errors import FlowerlibError
 from flowerlib.metrics import Score
 from flowerlib.progress import machine
-from flowerlib.recipes import Recipe
+from flowerlib.schema import Recipe
 from flowerlib.style import style
 from flowerlib.training import Trained
 

@@ -97,9 +97,10 @@ def make(split: str, labels: str, fine: np.ndarray, sets: dict[str, np.ndarray] 
     parts = []
     for part in ids:
         indices = np.sort(np.asarray(part, dtype=np.int64)) - 1
-        if len(indices) and not 0 <= indices[0] <= indices[-1] < len(fine):
+        outside = indices[(indices < 0) | (indices >= len(fine))]
+        if len(outside):
             raise FlowerlibError(
-                f"split {split}: image {indices[-1] + 1} is not among the {len(fine)} images of the data"
+                f"split {split}: image {outside[0] + 1} is not among the {len(fine)} images of the data"
             )
         group = mapping[fine[indices]]
         parts.append(Part(indices[group >= 0], group[group >= 0]))
@@ -153,6 +154,8 @@ def _label_map(labels: str, fine: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
     if labels in ("coarse-2024", "coarse-2025"):
         return coarse_map(labels)
     if labels == "five":
+        if len(fine) and fine.max() >= 5:
+            raise FlowerlibError("labels 'five' name five classes, and these data have more: use 'fine'")
         return np.arange(5), ("daisy", "dandelion", "roses", "sunflowers", "tulips")
     raise FlowerlibError(f"unknown labels '{labels}': one of fine, coarse-2024, coarse-2025, five")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib
+import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -21,6 +22,12 @@ WIDTH_IN, PAGE_IN = 6.3, 9.2  # the report's text width; the highest figure that
 TEXT_PT, LINE_IN, GAP_IN = 8.0, 0.14, 0.08
 FONT = FontProperties(family="DejaVu Sans", size=TEXT_PT)  # shipped with matplotlib: the same letters everywhere
 BLUE, ORANGE, GREEN, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#F0E442"  # Okabe and Ito
+PURPLE, VERMILION, BLACK, GREY = "#CC79A7", "#D55E00", "#000000", "#777777"
+LOOKS: dict[str, list[Any]] = {  # eight curves that differ in grey too
+    "color": [BLUE, ORANGE, GREEN, VERMILION, PURPLE, BLACK, SKY, GREY],
+    "marker": ["o", "s", "^", "D", "v", "X", "P", "*"],
+    "ls": ["-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 2.5)), (0, (8, 2)), (0, (3, 3))],
+}
 STYLE: dict[Any, Any] = {
     "font.family": FONT.get_family(),
     "font.size": TEXT_PT,
@@ -30,8 +37,9 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN], marker=["o", "s", "^"], ls=["-", "--", ":"]),
+    "axes.prop_cycle": cycler(**LOOKS),
     "grid.color": "#DDDDDD",
+    "hatch.linewidth": 0.4,
     "legend.frameon": False,
     "lines.markersize": 4,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
@@ -55,6 +63,13 @@ def require(holds: object, message: str) -> None:
         raise FlowerlibError(message)
 
 
+def require_columns(plot: str, table: pd.DataFrame, *columns: str) -> None:
+    """Raise FlowerlibError unless the table of a plot has these columns and a row."""
+    missing = [column for column in columns if column not in table.columns]
+    require(not missing, f"{plot}: the table has no column {', '.join(missing)}")
+    require(len(table), f"{plot}: the table has no rows")
+
+
 def figure(height_in: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of the report's text width."""
     require(height_in <= PAGE_IN, f"figure {height_in:.2f} in high, a page {PAGE_IN} in: show less or more columns")
@@ -66,6 +81,16 @@ def none() -> Figure:
     fig = figure(0.4, None)
     fig.text(0.5, 0.5, "none", ha="center", va="center")
     return fig
+
+
+def legend(fig: Figure) -> None:
+    """One legend under all panels, each label once, in as many columns of one width as fit, four at most."""
+    found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in fig.axes]
+    handles = {label: handle for pairs in found for handle, label in pairs}
+    labels = [wrap(label, 2.5) for label in handles]
+    widest = max((text_width_in(line) for label in labels for line in label.split("\n")), default=0)
+    columns = max(1, min(4, int(WIDTH_IN / (widest + 0.65))))  # a sample of the line and the blanks take 0.65 in
+    fig.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns, handlelength=3)
 
 
 @functools.cache

@@ -6,53 +6,24 @@ numbers of one that was not killed.
 """
 
 import json
-import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
 from filelock import FileLock, Timeout
 
-from flowerlib import augment, digests, schedules
+from flowerlib import augment, checkpoints, digests, objective, schedules, whitening
+from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
 from flowerlib.models import builder
-from flowerlib.progress import EpochLine, machine
-from flowerlib.recipes import Recipe, Training
+from flowerlib.progress import EpochLine
+from flowerlib.schema import Recipe, Training
 from flowerlib.splits import Part, Split
-
-
-@dataclass
-class Trained:
-    """What is stored beside trained weights.
-
-    Attributes:
-        history: one value an epoch: loss (cross-entropy), objective (with the weight penalty), accuracy, val_loss,
-            val_accuracy, val_balanced_accuracy, learning_rate and minutes (since the start, sessions added up).
-        diverged_at: the epoch (from 1) whose loss was not a number, or None.
-        machine: processor and cores that trained.
-        date: when the last epoch ended, UTC.
-    """
-
-    digest: str
-    history: dict[str, list[float]] = field(default_factory=dict)
-    diverged_at: int | None = None
-    machine: str = ""
-    date: str = ""
-
-    @property
-    def epochs(self) -> int:
-        return len(self.history.get("loss", []))
-
-    @property
-    def minutes(self) -> float:
-        return self.history["minutes"][-1] if self.epochs else 0.0
 
 
 def set_seeds(seed: int) -> None:
@@ -61,28 +32,31 @@ def set_seeds(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def build(recipe: Recipe, split: Split) -> keras.Model:
-    """The recipe's network with freshly seeded weights, compiled."""
+def build(recipe: Recipe, split: Split, dataset: Dataset | None = None) -> keras.Model:
+    """The recipe's network with freshly seeded weights, compiled.
+
+    Args:
+        recipe: the run.
+        split: its parts; the training part's classes set the output bias and the logit adjustment.
+        dataset: the pictures, where the recipe whitens them: whitening is fitted on the training part.
+    """
     assert recipe.model is not None and recipe.data is not None and recipe.training is not None
     set_seeds(recipe.seed)
-    model = builder(recipe.model.builder)(len(split.names), recipe.data.size_px, **recipe.model.options())
+    options = recipe.model.options()
+    if recipe.augment.whitening_epsilon is not None:
+        assert dataset is not None, "whitening is fitted on the pictures"
+        fitted = whitening.fit(dataset.images[split.train.indices], recipe.augment.whitening_epsilon)
+        options["whitening_rank"] = len(fitted.components)
+    model = builder(recipe.model.builder)(len(split.names), recipe.data.size_px, **options)
+    if recipe.augment.whitening_epsilon is not None:
+        model.get_layer("whitening").set_weights([fitted.mean, fitted.components, fitted.gains])
+    shares = np.bincount(split.train.labels, minlength=len(split.names)) / max(1, len(split.train))
+    if recipe.model.output_bias != "zeros":
+        model.get_layer("logits").bias.assign(objective.output_bias(recipe.model.output_bias, shares))
     model.compile(
-        _optimizer(recipe.training),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)],
+        objective.optimizer(recipe.training), objective.loss(recipe, shares), metrics=objective.metrics(recipe)
     )
     return model
-
-
-def _optimizer(training: Training) -> keras.optimizers.Optimizer:
-    average = {"use_ema": True, "ema_momentum": training.ema} if training.ema else {}
-    makers: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": keras.optimizers.SGD,
-        "rmsprop": keras.optimizers.RMSprop,
-    }
-    return makers[training.optimizer](training.learning_rate, **average)
 
 
 def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split) -> Trained:
@@ -107,7 +81,7 @@ def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
                 _fit(recipe, model, dataset, split, Trained(digest), folder)
     trained = Trained(**json.loads(done.read_text(encoding="utf-8")))
     _check_divergence(recipe, trained, folder / "checkpoint.npz")
-    _weights(model).load_weights(folder / "model.weights.h5")
+    checkpoints.weights(model).load_weights(folder / "model.weights.h5")
     return trained
 
 
@@ -125,53 +99,140 @@ def _one_training() -> FileLock:
 def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, trained: Trained, folder: Path) -> None:
     training = recipe.training
     assert training is not None
-    checkpoint = folder / "checkpoint.npz"
+    checkpoint, best = folder / "checkpoint.npz", folder / "best.npz"
     model.optimizer.build(model.trainable_variables)
     if checkpoint.exists():
-        trained.history = _restore(model, checkpoint)
-    labels = np.full(len(dataset.fine), -1, dtype=np.int64)
-    labels[split.train.indices] = split.train.labels
-    rate = schedules.SCHEDULES[training.schedule]
+        trained.history, trained.first_steps = checkpoints.restore(model, checkpoint)
+        print(f"going on after epoch {trained.epochs}", flush=True)
+    elif recipe.may_diverge:
+        checkpoints.save(model, trained, checkpoint)  # what is left when the first epoch breaks
     line = EpochLine(training.epochs, trained.minutes, trained.epochs)
     for epoch in range(trained.epochs, training.epochs):
+        if _has_stopped(trained.history, training):
+            break
         started = time.monotonic()
-        shown = augment.plan(split.train.indices, split.train.labels, recipe.augment, recipe.seed, epoch)
-        model.optimizer.learning_rate = rate(epoch, training.epochs, training.learning_rate)
-        batches = augment.batches(dataset.images, labels, shown, recipe.augment, training.batch_size)
-        fitted = _fit_epoch(model, batches, line)
+        batches = epoch_batches(recipe, dataset, split, epoch)
+        steps = _Steps(model, training, epoch, len(batches))
+        fitted = _fit_epoch(model, batches, [steps, line.batches(len(batches))])
         row = {name: values[-1] for name, values in fitted.history.items()}
         # Keras calls loss what is minimized, weight penalty included; validation has no penalty.
         row["objective"], row["loss"] = row["loss"], row.pop("cross_entropy")
-        row |= validate(model, dataset, split.validation)
+        row |= validate(model, dataset, split.validation, training.test_px)
         row["learning_rate"] = float(model.optimizer.learning_rate)
         row["minutes"] = trained.minutes + (time.monotonic() - started) / 60
         for name, value in row.items():
             trained.history.setdefault(name, []).append(float(value))
+        trained.first_steps += steps.losses
         if not np.isfinite(row["objective"]):
             trained.diverged_at = trained.epochs
             _check_divergence(recipe, trained, checkpoint)
+            checkpoints.restore(model, checkpoint)  # scores are those of the last epoch whose loss was a number
             break
-        _save(model, trained.history, checkpoint)
+        if training.best_by and best_epoch(trained.history, training.best_by) == epoch:
+            checkpoints.save(model, trained, best)  # before the checkpoint: a kill between them repeats this epoch
+        checkpoints.save(model, trained, checkpoint)
         line.epoch(row)
-    if model.optimizer.use_ema:
+    if model.optimizer.use_ema and trained.diverged_at is None:
         model.optimizer.finalize_variable_values(model.trainable_variables)
-    _keep(model, trained, folder)
+    if best.exists():
+        checkpoints.restore(model, best)
+    checkpoints.keep(model, trained, folder)
 
 
-def _fit_epoch(model: keras.Model, batches: tf.data.Dataset, line: EpochLine) -> keras.callbacks.History:
+def best_epoch(history: dict[str, list[float]], by: str) -> int:
+    """The epoch (0-based) with the highest validation accuracy or the lowest validation loss; the first of equals."""
+    values = np.asarray(history[by])
+    return int(values.argmin() if by == "val_loss" else values.argmax())
+
+
+def _has_stopped(history: dict[str, list[float]], training: Training) -> bool:
+    """Whether so many epochs brought nothing better that the run ends."""
+    if training.patience is None or training.best_by is None or not history:
+        return False
+    values = np.asarray(history[training.best_by]) * (-1 if training.best_by == "val_loss" else 1)
+    last, highest = 0, values[0]
+    for epoch, value in enumerate(values):
+        if value > highest + training.min_delta:
+            last, highest = epoch, value
+    return len(values) - 1 - last >= training.patience
+
+
+def epoch_batches(recipe: Recipe, dataset: Dataset, split: Split, epoch: int) -> tf.data.Dataset:
+    """What one epoch of a recipe shows: pictures and targets (see ``augment.batches``).
+
+    Args:
+        recipe: the run.
+        dataset: the pictures.
+        split: its parts; only the training part is used.
+        epoch: 0-based.
+    """
+    training, part = recipe.training, split.train
+    assert training is not None
+    if training.presentations is None:
+        shown = augment.plan(part.indices, part.labels, recipe.augment, recipe.seed, epoch)
+    else:
+        ends = [round(training.presentations * each / training.epochs) for each in (epoch, epoch + 1)]
+        shown = augment.excerpt(part.indices, part.labels, recipe.augment, recipe.seed, ends[0], ends[1] - ends[0])
+    labels = np.full(len(dataset.fine), -1, dtype=np.int64)
+    labels[part.indices] = part.labels
+    sizes = training.sizes_px or (None,)
+    return augment.batches(
+        dataset.images,
+        labels,
+        shown,
+        recipe.augment,
+        training.batch_size,
+        out_px=sizes[epoch * len(sizes) // training.epochs],
+        classes=len(split.names) if objective.has_soft_targets(recipe) else None,
+    )
+
+
+class _Steps(keras.callbacks.Callback):
+    """Set the rate before each step; keep the cross-entropy of each of a run's first steps.
+
+    Args:
+        model: whose optimizer it is.
+        training: names the schedule.
+        epoch: 0-based.
+        steps: of the epoch.
+    """
+
+    FIRST = 100
+
+    def __init__(self, model: keras.Model, training: Training, epoch: int, steps: int) -> None:
+        super().__init__()
+        self.rate, self.optimizer = schedules.SCHEDULES[training.schedule], model.optimizer
+        self.training, self.epoch, self.steps = training, epoch, steps
+        self.losses: list[float] = []
+        self.sum = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        done = self.epoch + batch / self.steps
+        self.optimizer.learning_rate = self.rate(done, self.training.epochs, self.training.learning_rate)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if logs and self.epoch == 0 and batch < self.FIRST:
+            total = logs["cross_entropy"] * (batch + 1)  # Keras hands out the mean so far
+            self.losses.append(total - self.sum)
+            self.sum = total
+
+
+def _fit_epoch(
+    model: keras.Model, batches: tf.data.Dataset, callbacks: list[keras.callbacks.Callback]
+) -> keras.callbacks.History:
     """One epoch. Keras overwrites the weights with their moving average whenever ``fit`` ends; here only a run ends."""
     averaged = model.optimizer.use_ema
     keep_weights = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model.optimizer, "use_ema", False))
-    fitted = model.fit(batches, verbose=0, shuffle=False, callbacks=[line.batches(len(batches)), keep_weights])
+    fitted = model.fit(batches, verbose=0, shuffle=False, callbacks=[*callbacks, keep_weights])
     model.optimizer.use_ema = averaged
     return fitted
 
 
-def validate(model: keras.Model, dataset: Dataset, part: Part) -> dict[str, float]:
-    """Loss, accuracy and mean class accuracy on a part; empty where the split has no such part."""
+def validate(model: keras.Model, dataset: Dataset, part: Part, size_px: int | None = None) -> dict[str, float]:
+    """Loss, accuracy and mean class accuracy on a part, without flips; empty where the split has no such part."""
     if not len(part):
         return {}
-    values = logits(model, dataset.images, part.indices)
+    values = logits(model, dataset.images, part.indices, size_px=size_px)
     shifted = values - values.max(axis=1, keepdims=True)
     negative = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(part)), part.labels]
     right = values.argmax(axis=1) == part.labels
@@ -183,43 +244,44 @@ def validate(model: keras.Model, dataset: Dataset, part: Part) -> dict[str, floa
     }
 
 
-def logits(model: keras.Model, images: np.ndarray, indices: np.ndarray, batch_size: int = 128) -> np.ndarray:
-    """Logits float64 (n, classes) of pictures by position, a batch at a time from the memory map."""
-    starts = range(0, len(indices), batch_size)
-    parts = [np.asarray(model.predict_on_batch(images[indices[start : start + batch_size]])) for start in starts]
-    return np.concatenate(parts).astype(np.float64)
+def predict(recipe: Recipe, model: keras.Model, dataset: Dataset, part: Part) -> np.ndarray:
+    """Logits float64 (n, classes) of a part as the recipe predicts: at its size, with mirror images if it says so."""
+    assert recipe.training is not None
+    size_px, flips = recipe.training.test_px, recipe.training.flips_at_test
+    return logits(model, dataset.images, part.indices, flips=flips, size_px=size_px)
 
 
-def _save(model: keras.Model, history: dict[str, list[float]], path: Path) -> None:
-    """Write model, optimizer and history beside the checkpoint and rename: a kill leaves the old or the new one."""
-    arrays = {f"variable_{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
-    part = path.with_suffix(".part.npz")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, allow_pickle=False, history=json.dumps(history), **arrays)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FlowerlibError(f"cannot write the checkpoint {path}: {error.strerror}") from error
+def logits(
+    model: keras.Model,
+    images: np.ndarray,
+    indices: np.ndarray,
+    batch_size: int = 128,
+    *,
+    flips: bool = False,
+    size_px: int | None = None,
+) -> np.ndarray:
+    """Logits float64 (n, classes) of pictures by position, a batch at a time from the memory map.
 
-
-def _restore(model: keras.Model, path: Path) -> dict[str, list[float]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        for i, variable in enumerate(_variables(model)):
-            variable.assign(arrays[f"variable_{i}"])
-        history: dict[str, list[float]] = json.loads(str(arrays["history"]))
-    print(f"going on after epoch {len(history['loss'])}", flush=True)
-    return history
-
-
-def _variables(model: keras.Model) -> list[keras.Variable]:
-    """Weights, statistics, dropout's generators, optimizer state (its moving averages among it)."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _weights(model: keras.Model) -> keras.Model:
-    """The same layers without the optimizer, whose state Keras would store with the weights at twice their size."""
-    return keras.Model(model.inputs, model.outputs)
+    Args:
+        model: from ``build``.
+        images: uint8 (all, side, side, 3).
+        indices: int (n,) positions.
+        batch_size: pictures that are predicted at once.
+        flips: average each picture's logits with those of its mirror image.
+        size_px: side that pictures are brought to, by their mean over each area; as they are by default.
+    """
+    parts = []
+    for start in range(0, len(indices), batch_size):
+        pictures = np.asarray(images[indices[start : start + batch_size]])
+        if size_px and size_px != images.shape[1]:
+            pictures = np.stack(
+                [cv2.resize(each, (size_px, size_px), interpolation=cv2.INTER_AREA) for each in pictures]
+            )
+        found = np.asarray(model.predict_on_batch(pictures), dtype=np.float64)
+        if flips:
+            found = (found + np.asarray(model.predict_on_batch(pictures[:, :, ::-1]), dtype=np.float64)) / 2
+        parts.append(found)
+    return np.concatenate(parts)
 
 
 def _check_divergence(recipe: Recipe, trained: Trained, checkpoint: Path) -> None:
@@ -231,19 +293,3 @@ def _check_divergence(recipe: Recipe, trained: Trained, checkpoint: Path) -> Non
         f"{recipe.name}: the loss is not a number in epoch {trained.diverged_at} at learning rate {rate:g};"
         f" {good}: lower training.learning_rate, or say may_diverge"
     )
-
-
-def _keep(model: keras.Model, trained: Trained, folder: Path) -> None:
-    """Store weights, then what is known of them: the second file says that the first is whole."""
-    trained.machine, trained.date = machine(), datetime.now(UTC).isoformat(timespec="seconds")
-    part, note = folder / "part.weights.h5", folder / "training.part.json"
-    try:
-        _weights(model).save_weights(part)
-        os.replace(part, folder / "model.weights.h5")
-        note.write_text(json.dumps(asdict(trained), indent=1), encoding="utf-8")
-        os.replace(note, folder / "training.json")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
-        raise FlowerlibError(f"cannot write the trained weights to {folder}: {error.strerror or error}") from error
-    (folder / "checkpoint.npz").unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flowerlib import augment
 from flowerlib.augment import DRAWS
-from flowerlib.recipes import Augment
+from flowerlib.schema import Augment
 
 LABELS = np.repeat([0, 1, 2, 4], [7, 2, 5, 1])  # no picture of class 3
 INDICES = np.arange(100, 100 + 3 * len(LABELS), 3)  # positions in a larger array

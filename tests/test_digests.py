@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from flowerlib import digests, recipes
+from flowerlib import digests, recipes, schema
 from flowerlib.errors import FlowerlibError
 
 PACKAGE = Path(digests.__file__).resolve().parent
@@ -25,7 +25,7 @@ MANIFEST = "of the data"
 TREE_TEXT = digests.tree_text
 
 
-def recipe(name: str) -> recipes.Recipe:
+def recipe(name: str) -> schema.Recipe:
     return recipes.load(name, "smoke")
 
 
@@ -278,7 +278,7 @@ def test_what_a_profile_cut_belongs_to_the_results() -> None:
 
 def test_minutes_to_expect_change_nothing() -> None:
     now = recipe("shen-coarse")
-    later = now.model_copy(update={"expect": recipes.Expectation(minutes=99)})
+    later = now.model_copy(update={"expect": schema.Expectation(minutes=99)})
     assert digests.results_parts(now, MANIFEST, "", {}) == digests.results_parts(later, MANIFEST, "", {})
 
 

@@ -52,24 +52,6 @@ def matrix(classes):
     return np.random.default_rng(2).integers(0, 30, (classes, classes)) + 1000 * np.eye(classes, dtype=int)
 
 
-def history(epochs, drops=(), diverged=None):
-    fall = np.exp(-np.arange(epochs) / 5)
-    rates = np.full(epochs, 1e-3)
-    for drop in drops:
-        rates[drop:] /= 2
-    curves = {
-        "loss": 4 * fall + 0.5,
-        "accuracy": 0.9 - 0.8 * fall,
-        "val_loss": 4 * fall + 0.8,
-        "val_accuracy": 0.8 - 0.7 * fall,
-        "val_balanced_accuracy": 0.75 - 0.7 * fall,
-        "learning_rate": rates,
-    }
-    if diverged is not None:
-        curves["loss"][diverged - 1 :] = np.nan
-    return {key: curve.tolist() for key, curve in curves.items()}
-
-
 SCORES = pd.DataFrame(
     {
         "label": [
@@ -89,6 +71,8 @@ SIZES = pd.DataFrame(
 )
 PAIRS = [(*some_pictures(2), f"{i}431 in train and {i}977 in test, 2 bits") for i in range(4)]
 MASKS = some_pictures(7)[..., 0] > 200
+ROWS = [some_pictures(5, 20, 30), 255 - some_pictures(5, 20, 30), some_pictures(5, 20, 30) // 2]
+ROW_LABELS = ["photographs", "whitened with epsilon 1e-6", "as dark as at dusk"]
 
 DRAWN = {
     "histogram 10": lambda: figures.class_histogram(class_counts(COARSE), COARSE),
@@ -101,12 +85,10 @@ DRAWN = {
     "grid 102": lambda: pictures.image_grid(some_pictures(102), FINE, columns=12),
     "grid long": lambda: pictures.image_grid(some_pictures(10, 20, 30), LONG),
     "grid untitled": lambda: pictures.image_grid(some_pictures(2), None),
-    "curves": lambda: figures.learning_curves(history(40, (20, 30, 31)), minutes=np.linspace(0.2, 8, 40).tolist()),
-    "curves of one epoch": lambda: figures.learning_curves(history(1)),
-    "curves diverged": lambda: figures.learning_curves(history(12, (6,), diverged=9)),
-    "curves diverged at once": lambda: figures.learning_curves({"loss": [np.nan, np.inf], "accuracy": [0.1, 0.1]}),
-    "curves smooth": lambda: figures.learning_curves(history(100, range(1, 100))),
-    "curves loss alone": lambda: figures.learning_curves({"loss": [3, 2, np.nan], "learning_rate": [0.1, 0.01, 0.01]}),
+    "rows": lambda: pictures.rows(ROWS, ROW_LABELS, FINE[:5]),
+    "rows of 12": lambda: pictures.rows([some_pictures(12)] * 3, LONG[:3]),
+    "rows of one": lambda: pictures.rows([some_pictures(1)], ["photograph"], ["a rose"]),
+    "no rows": lambda: pictures.rows([], []),
     "confusion 10": lambda: figures.confusion(matrix(10), COARSE),
     "confusion 10 long": lambda: figures.confusion(matrix(10), LONG),
     "confusion 20": lambda: figures.confusion(matrix(20), FINE[:20]),
@@ -126,9 +108,8 @@ DRAWN = {
 }  # fmt: skip
 
 
-@functools.cache
-def drawn(name):
-    """A figure and every text that matplotlib really put on it: (text, box in pixels, size, rotation)."""
+def texts_of(fig):
+    """Every text that matplotlib really puts on a figure: (text, box in pixels, size, rotation)."""
     texts, draw = [], Text.draw
 
     def record(self, renderer, *args, **kwargs):
@@ -137,50 +118,64 @@ def drawn(name):
             texts.append((self.get_text(), box, self.get_fontsize(), self.get_rotation()))
         draw(self, renderer, *args, **kwargs)
 
-    fig = DRAWN[name]()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), style.style():
         warnings.simplefilter("error")
         patch.setattr(Text, "draw", record)
         fig.draw_without_rendering()
-    return fig, texts
+    return texts
+
+
+@functools.cache
+def drawn(name):
+    fig = DRAWN[name]()
+    return fig, texts_of(fig)
 
 
 def said(name):
     return [text for text, *_ in drawn(name)[1]]
 
 
-each_figure = pytest.mark.parametrize("name", DRAWN)
-
-
-@each_figure
-def test_a_figure_is_as_wide_as_the_text_and_fits_a_page(name):
-    width, height = drawn(name)[0].get_size_inches()
+def it_is_as_wide_as_the_text_and_fits_a_page(fig, texts):
+    width, height = fig.get_size_inches()
     assert width == pytest.approx(6.3)
     assert height <= 9.2
 
 
-@each_figure
-def test_no_text_leaves_the_canvas(name):
-    fig, texts = drawn(name)
-    assert texts or name == "grid untitled"
+def no_text_leaves_the_canvas(fig, texts):
     for text, box, *_ in texts:
         inside = box.x0 >= -0.5 and box.y0 >= -0.5 and box.x1 <= fig.bbox.x1 + 0.5 and box.y1 <= fig.bbox.y1 + 0.5
         assert inside, f"{text!r} at {box.extents} of {fig.bbox.extents}"
 
 
-@each_figure
-def test_text_is_8_to_9_points_high(name):
-    assert {size for _, _, size, _ in drawn(name)[1]} <= {8.0, 9.0}
+def text_is_8_to_9_points_high(fig, texts):
+    assert {size for _, _, size, _ in texts} <= {8.0, 9.0}
 
 
-@each_figure
-def test_no_two_texts_overlap(name):
-    level = [(text, box) for text, box, _, rotation in drawn(name)[1] if rotation != 45]  # slanted boxes overlap
+def no_two_texts_overlap(fig, texts):
+    level = [(text, box) for text, box, _, rotation in texts if rotation != 45]  # slanted boxes overlap
     for i, (text, box) in enumerate(level):
         for other, near in level[i + 1 :]:
             wide = min(box.x1, near.x1) - max(box.x0, near.x0)
             high = min(box.y1, near.y1) - max(box.y0, near.y0)
             assert wide <= 1 or high <= 1, f"{text!r} over {other!r}"
+
+
+LAYOUT = [  # what holds of every figure of the report
+    it_is_as_wide_as_the_text_and_fits_a_page,
+    no_text_leaves_the_canvas,
+    text_is_8_to_9_points_high,
+    no_two_texts_overlap,
+]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("fact", LAYOUT)
+def test_of_every_figure(fact, name):
+    fact(*drawn(name))
+
+
+def test_only_pictures_without_titles_have_no_text():
+    assert [name for name in DRAWN if not said(name)] == ["grid untitled"]
 
 
 @pytest.mark.parametrize("name", ["histogram unnamed part", "per class 10 long", "scores"])
@@ -219,7 +214,7 @@ def test_figures_are_freed_when_let_go():
 
 def test_the_module_needs_neither_pyplot_nor_tensorflow():
     unwanted = "{'matplotlib.pyplot', 'tensorflow', 'keras'}"
-    code = f"import sys, flowerlib.figures, flowerlib.pictures; print({unwanted} & set(sys.modules))"
+    code = f"import sys, flowerlib.curves, flowerlib.figures, flowerlib.pictures; print({unwanted} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 
@@ -295,6 +290,26 @@ def test_pairs_stand_side_by_side():
     assert np.array_equal(shown[:, -24:], PAIRS[0][1])
 
 
+def test_a_row_shows_its_pictures_undistorted_beside_its_label():
+    fig, texts = drawn("rows")
+    images = fig.axes[0].images
+    assert [np.array_equal(image.get_array(), want) for image, want in zip(images, np.concatenate(ROWS), strict=True)]
+    boxes = np.array([image.get_extent() for image in images]).reshape(3, 5, 4)
+    left, right, bottom, top = boxes.transpose(2, 0, 1)
+    assert np.allclose((right - left) / (bottom - top), 30 / 20)
+    assert np.allclose(bottom, bottom[:, :1])
+    places = {" ".join(text.split()): box for text, box, *_ in texts}
+    for label, row in zip(ROW_LABELS, boxes, strict=True):
+        (x, _, low, high), box = row[0], places[label]
+        assert box.x1 < x * fig.dpi
+        assert fig.bbox.height - (box.y0 + box.y1) / 2 == pytest.approx((low + high) / 2 * fig.dpi, abs=2)
+
+
+def test_columns_of_rows_are_titled_once():
+    words = [" ".join(text.split()).replace("- ", "-") for text in said("rows")]
+    assert sorted(words) == sorted([*FINE[:5], *ROW_LABELS])
+
+
 def test_mistakes_say_true_class_what_it_was_taken_for_and_the_probability():
     words = [" ".join(text.split()) for text in said("mistakes")]
     assert words[0] == f"{FINE[0]} / {FINE[18]} (0.00)"
@@ -302,7 +317,7 @@ def test_mistakes_say_true_class_what_it_was_taken_for_and_the_probability():
 
 
 def test_nothing_to_show_is_said():
-    assert said("no near-duplicates") == said("no mistakes") == said("no scores") == ["none"]
+    assert said("no near-duplicates") == said("no mistakes") == said("no scores") == said("no rows") == ["none"]
 
 
 def test_a_mask_is_outlined_where_it_ends_even_at_the_frame():
@@ -319,57 +334,6 @@ def test_a_mask_is_outlined_where_it_ends_even_at_the_frame():
 def test_a_mask_of_nothing_draws_no_outline():
     fig = pictures.overlay_masks(some_pictures(1), np.zeros((1, 24, 24)), None)
     assert not fig.axes[0].collections
-
-
-def test_curves_stand_in_their_panels_against_whole_epochs():
-    fig, _ = drawn("curves")
-    loss, accuracy = fig.axes
-    values = history(40, (20, 30, 31))
-    for ax, keys in (loss, ["loss", "val_loss"]), (accuracy, ["accuracy", "val_accuracy", "val_balanced_accuracy"]):
-        for line, key in zip(ax.lines, keys, strict=False):
-            assert line.get_xdata().tolist() == list(range(1, 41))
-            assert line.get_ydata().tolist() == values[key]
-        assert all(float(label.get_text()).is_integer() for label in ax.get_xticklabels())
-    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in accuracy.lines[:3]}) == 3
-    assert "epoch (8.0 minutes in all)" in said("curves")
-
-
-def test_rate_drops_stand_between_epochs_with_the_rate_written():
-    assert {"0.0005", "0.00025", "0.000125"} <= set(said("curves"))
-    for ax in drawn("curves")[0].axes:
-        assert [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 2] == [20.5, 30.5, 31.5]
-
-
-def test_a_smooth_schedule_is_told_in_words():
-    assert "rate 0.001 to 1.6e-33" in said("curves smooth")
-    assert [len(ax.lines) for ax in drawn("curves smooth")[0].axes] == [2, 3]
-
-
-@pytest.mark.parametrize(
-    ("name", "epoch"), [("curves diverged", 9), ("curves diverged at once", 1), ("curves loss alone", 3)]
-)
-def test_a_diverged_run_is_marked_at_its_epoch(name, epoch):
-    assert f"diverged at epoch {epoch}" in said(name)
-    crosses = [line for line in drawn(name)[0].axes[0].lines if line.get_marker() == "x"]
-    assert [cross.get_xdata()[0] for cross in crosses] == [epoch]
-
-
-def test_the_mark_of_divergence_stands_clear_of_the_curves():
-    fig, texts = drawn("curves diverged")
-    (box,) = [box for text, box, *_ in texts if text.startswith("diverged")]
-    ax = fig.axes[0]
-    highest = max(np.nanmax(line.get_ydata()) for line in ax.lines[:2])
-    assert box.y0 > ax.transData.transform((1, highest))[1]
-
-
-def test_a_sound_run_is_not_marked():
-    assert not any("diverged" in text for text in said("curves"))
-
-
-def test_a_curve_keeps_its_look_when_others_are_missing():
-    values = history(5)
-    full, part = (figures.learning_curves(h).axes[0] for h in (values, {"val_loss": values["val_loss"]}))
-    assert full.lines[1].get_color() == part.lines[1].get_color() == style.ORANGE
 
 
 def test_a_confusion_row_is_divided_by_its_class():
@@ -447,10 +411,12 @@ WRONG = {
     ),
     "a name too few": (lambda: pictures.worst_classes(some_pictures(2), ["a"], ["b", "c"], [1, 1]), "differ in number"),
     "masks of another size": (lambda: pictures.overlay_masks(some_pictures(2), np.ones((2, 9, 9)), None), "do not fit"),
-    "a history of nothing": (lambda: figures.learning_curves({"top_5": [1.0]}), "top_5"),
-    "no epochs": (lambda: figures.learning_curves({"loss": []}), r"\[0\]"),
-    "curves of two lengths": (lambda: figures.learning_curves({"loss": [1.0, 2.0], "val_loss": [1.0]}), r"\[1, 2\]"),
-    "minutes of another length": (lambda: figures.learning_curves({"loss": [1.0]}, minutes=[1, 2]), r"\[1, 2\]"),
+    "a label too few": (lambda: pictures.rows([some_pictures(2)] * 2, ["a"]), "1 labels for 2 rows"),
+    "rows of two lengths": (lambda: pictures.rows([some_pictures(2), some_pictures(3)], ["a", "b"]), r"b: .*\(3, 24"),
+    "a row of 13": (lambda: pictures.rows([some_pictures(13)], ["a"]), r"a: \(13, .*12"),
+    "a row of one picture": (lambda: pictures.rows(some_pictures(2), ["a", "b"]), r"a: \(24, 24, 3\)"),
+    "a title of no column": (lambda: pictures.rows([some_pictures(2)], ["a"], ["b"] * 3), "3 titles for 2 columns"),
+    "rows of floats": (lambda: pictures.rows([some_pictures(2) / 255], ["a"]), "uint8 .*float64"),
     "shares for counts": (lambda: figures.confusion(np.eye(10), COARSE), "float64"),
     "a matrix of 9 classes": (lambda: figures.confusion(matrix(9), COARSE), r"\(9, 9\) for 10"),
     "a missing column": (lambda: figures.per_class_bars(class_table(COARSE).drop(columns="f1")), "no column f1"),

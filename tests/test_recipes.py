@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from flowerlib import recipes
+from flowerlib import recipes, schema
 from flowerlib.errors import FlowerlibError
 
 # The same cells run in every profile; a profile may change sizes, epochs, data and seeds, and the two values that must
@@ -241,7 +241,7 @@ def test_a_recipe_without_training_takes_no_epochs_from_a_profile(folder: Path) 
 
 
 def test_minutes_and_score_to_expect_come_from_the_profile(folder: Path) -> None:
-    assert recipes.load("base", "smoke").expect == recipes.Expectation(minutes=2, score="accuracy 0.5")
+    assert recipes.load("base", "smoke").expect == schema.Expectation(minutes=2, score="accuracy 0.5")
     assert recipes.load("base@seed=2", "smoke").expect.minutes == 3
     assert recipes.load("child", "smoke").expect.minutes == 0
 

@@ -23,7 +23,7 @@ from filelock import FileLock
 from flowerlib import augment, schedules, synthetic, training
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
-from flowerlib.recipes import Recipe
+from flowerlib.schema import Recipe
 from flowerlib.splits import Part, Split
 
 SIZE, KINDS = 16, 6

@@ -1,0 +1,192 @@
+"""What a recipe may say: typed, validated and frozen values, each with its range. No TensorFlow."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Values(BaseModel):
+    """Values that are checked when read and never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Values):
+    """Which pictures, in which parts, under which labels."""
+
+    name: Literal["oxford102", "flowers5", "drawn"]
+    split: Literal["official", "swapped", "joint", "kaggle", "five"]
+    labels: Literal["fine", "coarse-2024", "coarse-2025", "five"]
+    size_px: int = Field(96, ge=16, le=512)
+    resize: Literal["antialiased", "nearest", "squashed"] = "antialiased"
+
+    @model_validator(mode="after")
+    def _five_go_together(self) -> Self:
+        """The five classes have a split and labels of their own; on other data both would mean nothing."""
+        if len({self.name == "flowers5", self.split == "five", self.labels == "five"}) > 1:
+            raise ValueError(f"name {self.name}, split {self.split} and labels {self.labels} do not go together")
+        return self
+
+
+class Model(Values):
+    """A builder of flowerlib.models and its options; those not set are the builder's own."""
+
+    builder: str
+    widths: tuple[int, ...] | None = Field(None, min_length=1)
+    blocks: tuple[int, ...] | None = Field(None, min_length=1)
+    l2: float | None = Field(None, ge=0, le=1)
+    weight_decay: float | None = Field(None, ge=0, le=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    batch_norm: bool | None = None
+    norm_momentum: float | None = Field(None, ge=0, lt=1)
+    softmax: bool | None = Field(None, description="end in a softmax, which the loss then applies once more")
+    output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
+
+    def options(self) -> dict[str, Any]:
+        """What is passed to the builder; the output bias is set afterwards, from the training part's classes."""
+        return self.model_dump(exclude={"builder", "output_bias"}, exclude_none=True)
+
+
+class Augment(Values):
+    """What may be done to a training picture; ranges are symmetric about doing nothing."""
+
+    flip: bool = False
+    shift: float = Field(0.0, ge=0, le=0.5, description="share of the side")
+    rotation_deg: float = Field(0.0, ge=0, le=180)
+    shear_deg: float = Field(0.0, ge=0, le=60)
+    zoom: float = Field(0.0, ge=0, le=0.9)
+    crop: float | None = Field(None, gt=0, le=1, description="smallest share of the area that a random crop keeps")
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue_deg: float = Field(0.0, ge=0, le=180)
+    balance: bool = Field(False, description="fill every class up to the largest with augmented copies")
+    cutmix: float = Field(0.0, ge=0, le=1, description="share of the batches whose pictures are pasted together")
+    mixup: float = Field(0.0, ge=0, le=1, description="share of the batches whose pictures are blended")
+    whitening_epsilon: float | None = Field(None, gt=0, le=1, description="added to the variances by ZCA whitening")
+    whitening_fit: Literal["train"] | None = Field(None, description="the part that whitening is fitted on")
+
+    @model_validator(mode="after")
+    def _no_impossible_combination(self) -> Self:
+        if self.balance and not self.changes_pictures():
+            raise ValueError("balance fills classes with augmented copies, but no augmentation is on: set augment.flip"
+                             " or another, or leave augment.balance out")  # fmt: skip
+        if (self.whitening_epsilon is None) != (self.whitening_fit is None):
+            raise ValueError("whitening_epsilon and whitening_fit go together: whitening without a fit does nothing")
+        if self.cutmix + self.mixup > 1:
+            raise ValueError("cutmix and mixup are shares of the batches and exceed 1 together")
+        return self
+
+    def changes_colours(self) -> bool:
+        """Whether a colour map is needed."""
+        return bool(self.brightness or self.contrast or self.saturation or self.hue_deg)
+
+    def changes_pictures(self) -> bool:
+        """Whether anything is done at all."""
+        moved = self.flip or self.shift or self.rotation_deg or self.shear_deg or self.zoom or self.crop
+        return bool(moved or self.changes_colours())
+
+    def mixes_labels(self) -> bool:
+        """Whether a picture may belong to two classes."""
+        return bool(self.cutmix or self.mixup)
+
+
+class Training(Values):
+    """How the weights are found."""
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: float = Field(gt=0, le=10)
+    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, of adamw and sgd; norms and biases are spared")
+    schedule: Literal["constant", "two_drops", "one_cycle"] = "constant"
+    epochs: int = Field(ge=1, le=10_000)
+    batch_size: int = Field(32, ge=1, le=4096)
+    presentations: int | None = Field(None, ge=1, description="pictures shown in all, not whole epochs")
+    sizes_px: tuple[int, ...] = Field((), description="sides of the training pictures, equal shares of epochs")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    logit_adjustment: float = Field(0.0, ge=0, le=2, description="times the log of the classes' shares, in the loss")
+    ema: float | None = Field(None, gt=0, lt=1, description="momentum of the moving average of the weights")
+    best_by: Literal["val_accuracy", "val_loss"] | None = Field(None, description="keep the best epoch's weights")
+    patience: int | None = Field(None, ge=1, description="epochs without a better one after which a run stops")
+    min_delta: float = Field(0.0, ge=0, description="by how much an epoch must be better to count for patience")
+    flips_at_test: bool = Field(False, description="predict from a picture and its mirror image")
+    test_px: int | None = Field(None, ge=16, le=512, description="side of the pictures that it predicts, if not data's")
+
+    @model_validator(mode="after")
+    def _no_impossible_combination(self) -> Self:
+        if self.weight_decay and self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"weight_decay is decoupled and not for optimizer {self.optimizer}: adamw or sgd")
+        if self.patience is not None and self.best_by is None:
+            raise ValueError("patience needs best_by, which says what a better epoch is")
+        if self.best_by and self.ema:
+            raise ValueError("best_by and ema both say which weights are kept: leave one of them out")
+        if any(not 16 <= size <= 512 for size in self.sizes_px):
+            raise ValueError(f"sizes_px {list(self.sizes_px)}: each from 16 to 512")
+        if self.presentations is not None and self.presentations < self.epochs * self.batch_size:
+            raise ValueError(f"presentations {self.presentations} are less than a batch in each epoch of {self.epochs}")
+        return self
+
+
+class Sweep(Values):
+    """Rows of one table: the recipe itself with some values changed, each over the same seeds."""
+
+    rows: dict[str, dict[str, Any]] = Field(min_length=1, description="row -> {dotted key: value}")
+    reference: str = Field(description="the row that the others are compared with")
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+
+    @model_validator(mode="after")
+    def _reference_is_a_row(self) -> Self:
+        if self.reference not in self.rows:
+            raise ValueError(f"reference {self.reference} is not one of the rows {', '.join(self.rows)}")
+        return self
+
+
+SECTIONS: dict[str, type[Values]] = {
+    "data": Data,
+    "model": Model,
+    "augment": Augment,
+    "training": Training,
+    "sweep": Sweep,
+}
+
+
+class Expectation(Values):
+    """What to expect of a run in one profile, said before it starts."""
+
+    minutes: float = Field(ge=0)
+    score: str = ""
+
+
+class Recipe(Values):
+    """One run of one notebook in one profile."""
+
+    name: str
+    profile: str
+    notebook: str
+    title: str
+    report: Literal["hughes", "cicalla", "ash", "qu", "shen", "ours"]
+    departures: tuple[str, ...] = Field((), description="where the recipe leaves the report, each with its reason")
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    seed: int = Field(1, ge=0)
+    may_diverge: bool = False
+    data: Data | None = None
+    model: Model | None = None
+    augment: Augment = Augment()
+    training: Training | None = None
+    sweep: Sweep | None = None
+    reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
+    expect: Expectation = Expectation(minutes=0)
+
+    @model_validator(mode="after")
+    def _sizes_need_crops(self) -> Self:
+        if self.training and self.data and self.training.sizes_px:
+            if not self.augment.crop:
+                raise ValueError("training.sizes_px needs augment.crop, which makes pictures of another size")
+        if self.training and self.data and self.training.best_by and self.data.split == "joint":
+            raise ValueError("training.best_by chooses on the validation part, and data.split joint has none")
+        return self
+
+    def shaping(self) -> dict[str, Any]:
+        """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
+        keys = {"seed", "data", "model", "augment", "training", "needs"}
+        return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}
