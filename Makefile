@@ -52,9 +52,9 @@ lab: setup  ## Open the notebooks in JupyterLab
 status: setup  ## Say what would run, why, and the minutes to expect
 	@$(BIN)/python -m flowerlib status $(STATUS_PROFILE)
 
-publish: setup  ## Put the laptop profile's figures and PDF in place
+publish: setup  ## Put the laptop profile's figures and PDF in place (PARTIAL=1: only the runs that are done)
 	@$(latex_check) || true
-	@$(BIN)/python -m flowerlib publish --profile laptop
+	@$(BIN)/python -m flowerlib publish --profile laptop $(if $(PARTIAL),--partial)
 
 setup: check-python $(STAMP)  ## Make .venv from pyproject.toml and requirements.lock
 

@@ -81,11 +81,14 @@ def report(profile: Profile = "smoke") -> None:
 
 
 @app.command()
-def publish(profile: Profile = "laptop") -> None:
-    """Put a finished profile's figures, numbers and PDF in place, to be committed."""
+def publish(
+    profile: Profile = "laptop",
+    partial: Annotated[bool, typer.Option(help="publish what is done, start no training")] = False,
+) -> None:
+    """Put a profile's figures, numbers and PDF in place, to be committed."""
     from flowerlib import report as reporting
 
-    reporting.publish(profile)
+    reporting.publish(profile, partial=partial)
 
 
 @app.command()

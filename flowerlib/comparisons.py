@@ -65,6 +65,29 @@ def mcnemar(labels: ArrayLike, one: ArrayLike, other: ArrayLike) -> Difference:
     return Difference(value, low, high, min(1.0, 2 * tail), n, "McNemar, exact, photographs")
 
 
+def unpaired(one: ArrayLike, other: ArrayLike) -> Difference:
+    """Two classifiers on different test images: Fisher's exact test, and Newcombe's interval (1998, method 10).
+
+    Args:
+        one: bool (n,), whether each of its images was named right.
+        other: bool (m,), likewise.
+
+    Returns:
+        The difference of the shares; ``n`` counts the images of both.
+    """
+    right = [np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)]
+    if not right[0].size or not right[1].size:
+        raise FlowerlibError("unpaired: a classifier without test images")
+    hits, n = [int(each.sum()) for each in right], [each.size for each in right]
+    p = float(scipy.stats.fisher_exact([hits, [n[0] - hits[0], n[1] - hits[1]]]).pvalue)
+    share = [hit / size for hit, size in zip(hits, n, strict=True)]
+    (low1, high1), (low2, high2) = (metrics.wilson(hit, size) for hit, size in zip(hits, n, strict=True))
+    value = share[0] - share[1]
+    low = value - math.hypot(share[0] - low1, high2 - share[1])
+    high = value + math.hypot(high1 - share[0], share[1] - low2)
+    return Difference(value, low, high, p, sum(n), "Fisher, exact, photographs of two parts")
+
+
 def paired_seeds(one: ArrayLike, other: ArrayLike) -> Difference:
     """Mean difference of two settings over the same seeds (Student 1908): paired t-test and t interval.
 

@@ -103,9 +103,9 @@ def _known(
     return known
 
 
-def _marked(i: int) -> tuple[float, float]:
-    """Where curve i has its markers: at equal distances, those of another curve between them."""
-    return 0.03 * (i % 4), 0.12
+def _marked(i: int, points: int) -> tuple[float, float] | None:
+    """Where curve i has its markers: everywhere if they are few, else at equal distances, others' between them."""
+    return (0.03 * (i % 4), 0.12) if points > 10 else None
 
 
 @style()
@@ -119,13 +119,13 @@ def race(curves: Mapping[str, pd.DataFrame], *, goals: Mapping[str, float] | Non
         log: whether minutes stand on a logarithmic axis.
     """
     known = _known("race", curves, 8, ["accuracy"], "minutes")
-    fig = figure(3.3)
+    fig = figure(3.6)
     ax = fig.subplots()
     for i, (name, table) in enumerate(known.items()):
         minutes = table["minutes"].to_numpy(float)
         require((np.diff(minutes) >= 0).all(), f"race: {name}: minutes go back: count them from the run's start")
         require(minutes[0] > 0 or not log, f"race: {name}: minute {minutes[0]:g} has no place on a logarithmic axis")
-        ax.plot(minutes, table["accuracy"], label=name, markevery=_marked(i), linewidth=1.2)
+        ax.plot(minutes, table["accuracy"], label=name, markevery=_marked(i, len(table)), linewidth=1.2)
     highest = max([table["accuracy"].max() for table in known.values()] + list((goals or {}).values()))
     ax.set(xlabel="minutes of training", ylabel="accuracy, validation", ylim=(0, 1.06 * highest or 1))
     ax.grid()
@@ -173,7 +173,7 @@ def bands(series: Mapping[str, np.ndarray], *, x_label: str, y_label: str) -> Fi
         require(np.isfinite(values).all(axis=0).any(), f"bands: {name}: no step is finite for every seed")
         values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
         steps, low, high = np.arange(1, values.shape[1] + 1), values.min(axis=0), values.max(axis=0)
-        (line,) = ax.plot(steps, values.mean(axis=0), label=name, markevery=_marked(i), zorder=3)
+        (line,) = ax.plot(steps, values.mean(axis=0), label=name, markevery=_marked(i, len(steps)), zorder=3)
         face, edge = (line.get_color(), 0.15), (line.get_color(), 0.6)
         ax.fill_between(steps, low, high, facecolor=face, edgecolor=edge, hatch=HATCHES[i], linewidth=0.6)
     seeds = sorted({len(values) for values in series.values()})
@@ -230,17 +230,17 @@ def _bar_width(places: pd.Series) -> float:
 
 @style()
 def selective(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy on the photographs that a classifier is surest of, against their share; up to six classifiers.
+    """Accuracy on the photographs a classifier is surest of, against their share (Geifman and El-Yaniv 2017).
 
     Args:
-        curves: classifier -> columns coverage and accuracy in [0, 1]; rows without a value are left out
-            (Geifman and El-Yaniv 2017).
+        curves: classifier, up to six -> columns coverage and accuracy in [0, 1]; rows without a value are left out.
     """
     fig = figure(3.0)
     ax = fig.subplots()
     for i, (name, table) in enumerate(_known("selective", curves, 6, ["coverage", "accuracy"]).items()):
         ordered = table.sort_values("coverage", kind="stable")
-        ax.plot(ordered["coverage"], ordered["accuracy"], label=name, markevery=_marked(i), linewidth=1.2)
+        every = _marked(i, len(ordered))
+        ax.plot(ordered["coverage"], ordered["accuracy"], label=name, markevery=every, linewidth=1.2)
     ax.set(xlabel="coverage: share of photographs answered, surest first", ylabel="accuracy on these", xlim=(0, 1.02))
     ax.grid()
     legend(fig)

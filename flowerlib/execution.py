@@ -79,7 +79,7 @@ def _is_progress(record: logging.LogRecord) -> bool:
     """Whether a line of the kernel's output is for the terminal; papermill's own are not."""
     record.msg = record.getMessage().strip()
     record.args = None
-    return record.msg.startswith(("epoch ", "going on", "another training"))
+    return record.msg.startswith(("epoch ", "going on", "another training", "row "))
 
 
 def _short(path: Path) -> Path:

@@ -71,6 +71,8 @@ def _collect(data: NotebookNode, cell: str, record: dict[str, Any], files: dict[
     elif kind == "table":
         _add(record["tables"], name, {**content, "cell": cell}, "table")
         files[f"{name}.tex"] = data["text/latex"].encode()
+    elif kind == "predictions":
+        _add(record.setdefault("predictions", {}), name, {**content, "cell": cell}, "list of predictions")
     elif kind == "numbers":
         for key, value in content["values"].items():
             _add(record["results"], key, {**value, "cell": cell}, "result")

@@ -6,6 +6,8 @@ quantiles would not do: ten photographs a class, all right, show no spread at al
 So the effective number is at most (and at 0 and 1 exactly) what it would be if classes shared one error rate.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -88,7 +90,7 @@ def classification(labels: ArrayLike, probabilities: ArrayLike, seed: int = 0) -
         seed: of the bootstrap.
 
     Returns:
-        accuracy, balanced_accuracy, macro_f1, weighted_f1 (shares) and loss (nats).
+        accuracy, balanced_accuracy, macro_f1, weighted_f1, macro_precision, weighted_precision (shares), loss (nats).
 
     Raises:
         FlowerlibError: unequal lengths, no photographs, a label out of range, or rows not summing to one.
@@ -100,6 +102,7 @@ def classification(labels: ArrayLike, probabilities: ArrayLike, seed: int = 0) -
         "balanced_accuracy": balanced_accuracy(labels, predictions, seed),
         "macro_f1": macro_f1(labels, predictions, seed),
         "weighted_f1": weighted_f1(labels, predictions, seed),
+        **_mean_precisions(labels, predictions, seed),
         "loss": loss,
     }
 
@@ -136,6 +139,35 @@ def per_class(labels: ArrayLike, predictions: ArrayLike, names: Sequence[str]) -
     })  # fmt: skip
 
 
+def class_scores(labels: ArrayLike, predictions: ArrayLike, names: Sequence[str], seed: int = 0) -> dict[str, Score]:
+    """Precision, recall and F1 of each class in `labels` under ``<class>/precision`` and so on, with intervals.
+
+    A class is named by its words joined with "_": "Bell-shaped Flowers" is ``bell_shaped_flowers``. Recall has its
+    class's photographs, precision those that were given the class; F1 the mean of both and its bootstrap's variance.
+    """
+    table = per_class(labels, predictions, names)
+    matrix = confusion_matrix(labels, predictions, len(names))
+    _, drawn, _, _ = _by_class(labels, predictions, seed)
+    seen = np.flatnonzero(matrix.sum(axis=1) + matrix.sum(axis=0))
+    result: dict[str, Score] = {}
+    for column, label in enumerate(seen.tolist()):
+        support, given, hits = int(matrix[label].sum()), int(matrix[:, label].sum()), int(matrix[label, label])
+        if not support:
+            continue
+        name = slug(names[label])
+        bounds = wilson(hits, given) if given else (0.0, 1.0)
+        result[f"{name}/precision"] = Score(table.precision[label], *bounds, given, "Wilson, photographs")
+        result[f"{name}/recall"] = Score(hits / support, *wilson(hits, support), support, "Wilson, photographs")
+        result[f"{name}/f1"] = _share(table.f1[label], drawn[:, column], (support + given) / 2, support)
+        result[f"{name}/support"] = Score(support, math.nan, math.nan, support, "counted", "")
+    return result
+
+
+def slug(name: str) -> str:
+    """A class's name as a part of a key: "Colt's Foot" -> "colts_foot"."""
+    return "_".join(re.findall(r"[a-z0-9]+", name.replace("'", "").lower()))
+
+
 def worst_classes(labels: ArrayLike, predictions: ArrayLike, names: Sequence[str], count: int = 5) -> pd.DataFrame:
     """The rows of `per_class` with the lowest F1, worst first, and the class each is most often taken for.
 
@@ -158,6 +190,22 @@ def softmax(logits: ArrayLike) -> Floats:
 
 def _f1_by_class(labels: ArrayLike, predictions: ArrayLike, seed: int) -> tuple[Floats, Floats, Ints]:
     """F1 (classes,); F1 of photographs drawn anew within each class (draws, classes); support (classes,)."""
+    matrix, f1, _, support = _by_class(labels, predictions, seed)
+    return _ratio(2 * np.diag(matrix), support + matrix.sum(axis=0)), f1, support
+
+
+def _mean_precisions(labels: ArrayLike, predictions: ArrayLike, seed: int) -> dict[str, Score]:
+    """Mean precision of the classes that occur, plain and weighted by photographs, as scikit-learn's averages."""
+    matrix, _, drawn, support = _by_class(labels, predictions, seed)
+    precision, n = _ratio(np.diag(matrix), matrix.sum(axis=0)), int(support.sum())
+    return {
+        "macro_precision": _share(precision.mean(), drawn.mean(axis=1), _common_rate_size(support), n),
+        "weighted_precision": _share(float(precision @ support) / n, drawn @ support / n, n, n),
+    }
+
+
+def _by_class(labels: ArrayLike, predictions: ArrayLike, seed: int) -> tuple[Ints, Floats, Floats, Ints]:
+    """Matrix of the classes that occur; F1 and precision (draws, classes) of photographs drawn anew; support."""
     matrix = _seen_matrix(labels, predictions)
     rng, support = np.random.default_rng(seed), matrix.sum(axis=1)
     hits = np.zeros((DRAWS, len(matrix)), dtype=np.int64)
@@ -167,8 +215,7 @@ def _f1_by_class(labels: ArrayLike, predictions: ArrayLike, seed: int) -> tuple[
         drawn = rng.multinomial(support[label], matrix[label, cells] / support[label], size=DRAWS)
         predicted[:, cells] += drawn
         hits[:, label] = drawn[:, cells == label].sum(axis=1)
-    f1 = _ratio(2 * np.diag(matrix), support + matrix.sum(axis=0))
-    return f1, _ratio(2 * hits, support + predicted), support
+    return matrix, _ratio(2 * hits, support + predicted), _ratio(hits, predicted), support
 
 
 def _share(value: float, drawn: Floats, largest: float, n: int) -> Score:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from flowerlib import whitening
 from flowerlib.style import GAP_IN, LINE_IN, WIDTH_IN, figure, none, require, style, text_width_in, wrap
+from flowerlib.whitening import Whitening
 
 MOST_IN_A_ROW = 12
 
@@ -70,10 +72,8 @@ def rows(images: Sequence[np.ndarray], labels: Sequence[str], columns: Sequence[
     require(len(labels) == len(images), f"rows: {len(labels)} labels for {len(images)} rows")
     for label, shape in zip(labels, shapes, strict=True):
         require(shape == shapes[0], f"rows: {label}: pictures {shape}, in the first row {shapes[0]}")
-        require(
-            len(shape) == 4 and shape[0] <= MOST_IN_A_ROW,
-            f"rows: {label}: {shape}, not (n up to {MOST_IN_A_ROW}, height, width, 3)",
-        )
+        good = len(shape) == 4 and shape[0] <= MOST_IN_A_ROW
+        require(good, f"rows: {label}: {shape}, not (n up to {MOST_IN_A_ROW}, height, width, 3)")
     n = shapes[0][0] if shapes else 0
     require(len(columns) in (0, n), f"rows: {len(columns)} titles for {n} columns")
     titles = [*columns, *[""] * (n * len(images) - len(columns))]
@@ -118,3 +118,24 @@ def overlay_masks(images: np.ndarray, masks: np.ndarray, titles: Sequence[str] |
             for color, linewidth in [("white", 2.4), ("black", 1.0)]:
                 fig.axes[0].contour(x, y, edge, [0.5], colors=color, linewidths=linewidth)
     return fig
+
+
+@style()
+def whitened(fitted: Whitening, seen: np.ndarray, new: np.ndarray) -> Figure:
+    """Pictures that whitening was fitted on and new ones, before and after, each row stretched to its own range.
+
+    Args:
+        fitted: from ``whitening.fit``.
+        seen: uint8 (n, size, size, 3), of the part it was fitted on.
+        new: uint8 (n, size, size, 3), of another part; also drawn as the whole covariance matrix would leave them.
+    """
+    whole = whitening.apply(fitted, new, outside_gain=fitted.epsilon**-0.5)
+    after = [whitening.apply(fitted, seen), whitening.apply(fitted, new), whole]
+    names = ["training", "training, whitened", "test", "test, whitened", "test, whole matrix"]
+    return rows([seen, _stretched(after[0]), new, _stretched(after[1]), _stretched(after[2])], names)
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Values of any range as uint8, the middle 98 % of them from black to white."""
+    low, high = np.percentile(values, [1, 99])
+    return (255 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)

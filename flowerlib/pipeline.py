@@ -98,8 +98,10 @@ def _waiting(recipe: Recipe) -> str:
 
 
 def _is_trained(recipe: Recipe) -> bool:
-    kept = fetch.cache_folder() / "trained" / digests.training_digest(recipe, _manifest(recipe))
-    return (kept / "training.json").exists()
+    """Whether every training of a run is kept: its own, or that of each row and seed of its sweep."""
+    trainings = sum(recipes.rows(recipe).values(), []) if recipe.sweep else [recipe]
+    kept = (digests.training_digest(each, _manifest(each)) for each in trainings)
+    return all((fetch.cache_folder() / "trained" / digest / "training.json").exists() for digest in kept)
 
 
 def missing_need(recipe: Recipe) -> str:
@@ -119,7 +121,8 @@ def current_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
     for run in used_runs(recipe):
         record = _record(recipes.load(run, recipe.profile), False) or _record(recipes.load(run, recipe.profile), True)
         used[run] = record["digest"] if record else "none"
-    return digests.results_parts(recipe, manifest, code, used)
+    rows = recipes.rows(recipe) if recipe.sweep else None
+    return digests.results_parts(recipe, manifest, code, used, rows)
 
 
 def _manifest(recipe: Recipe) -> str:

@@ -198,11 +198,15 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """What the profile changed of the recipe's own values, in words: ``epochs 12 of 170``."""
     said = []
-    for section in ("data", "model", "augment", "training"):
+    for section in ("data", "model", "augment", "training", "sweep"):
         before, after = own.get(section) or {}, values.get(section) or {}
         for key, value in after.items():
-            old = before.get(key, "the builder's own")
-            if old != value:
+            default = SECTIONS[section].model_fields[key].default
+            old = before.get(key, "the builder's own" if default is None else default)
+            old = list(old) if isinstance(old, tuple) else old
+            if key == "presentations" and old != value:
+                said.append(f"{value:,} pictures shown in all")
+            elif old != value and not ("presentations" in after and key == "epochs"):
                 fewer = isinstance(value, int) and isinstance(old, int) and value < old
                 said.append(f"{key.removesuffix('_px').replace('_', ' ')} {value} {'of' if fewer else 'for'} {old}")
     return said

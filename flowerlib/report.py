@@ -42,6 +42,28 @@ def make(profile: str) -> Path:
         raise FlowerlibError(f"another report of profile {profile} is being made: wait for it, or stop it") from None
 
 
+def make_partly(profile: str) -> Path:
+    """Typeset the report of the runs that are done, after comparing them anew; no training is started.
+
+    Returns:
+        The PDF.
+    """
+    check_digits(pipeline.ROOT / "report.tex")
+    build = pipeline.build_folder(profile)
+    comparing = [run for run in recipes.runs(profile) if recipes.load(run, profile).uses == ("*",)]
+    for state in pipeline.states(profile):
+        folder = pipeline.record_folder(state.run, profile)
+        if state.done:
+            pipeline.run(state.run, profile)
+        elif state.run not in comparing:
+            shutil.rmtree(folder, ignore_errors=True)  # of older code or values: it would be compared as if it held
+    pipeline.merge(profile, build / "results.json")
+    for run in comparing:
+        pipeline.run(run, profile, force=True)
+    (build / "values.tex").write_text(values(profile), encoding="utf-8")
+    return _typeset(profile)
+
+
 def _run_graph(profile: str) -> None:
     command = [
         *(
@@ -181,7 +203,9 @@ def _typeset(profile: str) -> Path:
     log = folder / "report.log"
     undefined = log.exists() and re.search(r"Warning: .*undefined", log.read_text(encoding="utf-8", errors="replace"))
     if done.returncode or undefined:
-        said = undefined.group() if undefined else _complaint(done.stdout + done.stderr)
+        output = done.stdout + done.stderr
+        # An error stops LaTeX in its first pass, when nothing is defined yet.
+        said = _error(output) or (undefined.group() if undefined else _complaint(output))
         raise FlowerlibError(f"LaTeX stopped: {said} (all of it: {log})")
     part = build / "report.part.pdf"
     shutil.copyfile(folder / "report.pdf", part)
@@ -200,6 +224,12 @@ def _latex_command(build: Path, folder: Path) -> list[str]:
     raise FlowerlibError("LaTeX is not here; the notebooks are done: `make latex` installs it or says what to install")
 
 
+def _error(output: str) -> str:
+    """The line of LaTeX's output that names file, line and error; empty where there is none."""
+    found = re.search(r"^[^ \n]+\.(tex|sty):\d+: .*|^! .*", output, flags=re.M)
+    return found.group().strip() if found else ""
+
+
 def _complaint(output: str) -> str:
     """The line of LaTeX's output that says what is wrong."""
     for line in output.splitlines():
@@ -208,8 +238,12 @@ def _complaint(output: str) -> str:
     return output.strip().splitlines()[-1] if output.strip() else "no output"
 
 
-def publish(profile: str) -> None:
-    """Put a finished profile's figures, numbers and PDF in place; the only writer of ``figures/``.
+def publish(profile: str, *, partial: bool = False) -> None:
+    """Put a profile's figures, numbers and PDF in place; the only writer of ``figures/``.
+
+    Args:
+        profile: "laptop".
+        partial: publish the runs that are done and make none; the report says "not run yet" for the others.
 
     Raises:
         FlowerlibError: another profile than laptop, a run that is not done, or more than may be committed.
@@ -219,7 +253,7 @@ def publish(profile: str) -> None:
     for state in pipeline.states(profile):
         if state.blocked:
             raise FlowerlibError(f"{state.run} cannot be made, so nothing is published: {state.reason}")
-    pdf = make(profile)
+    pdf = make_partly(profile) if partial else make(profile)
     build = pipeline.build_folder(profile)
     fresh = pipeline.PUBLISHED.with_name(".figures.part")
     shutil.rmtree(fresh, ignore_errors=True)

@@ -14,21 +14,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from flowerlib import latex
+from flowerlib.checkpoints import Trained
 from flowerlib.data import manifest
 from flowerlib.errors import FlowerlibError
 from flowerlib.metrics import Score
 from flowerlib.progress import machine
 from flowerlib.schema import Recipe
 from flowerlib.style import style
-from flowerlib.training import Trained
 
 MIME = "application/vnd.flowerlib+json"
 PARTS = ("train", "validation", "test", "samples")
+CURVES = ("minutes", "val_accuracy", "val_balanced_accuracy")  # of a history, to compare runs by
 LIBRARIES = (
     "tensorflow-cpu",
     "keras",
@@ -68,7 +70,7 @@ def figure(image: Figure, name: str, caption: str, alt: str) -> None:
     """Show a figure under a name.
 
     Args:
-        image: from ``flowerlib.figures``.
+        image: from ``flowerlib.figures``, ``curves`` or ``pictures``.
         name: stable name inside the run; its file's name in the report.
         caption: one message, a sentence or two.
         alt: what a reader who cannot see it needs to know.
@@ -137,6 +139,7 @@ def numbers(values: dict[str, Score], trained: Trained | None = None) -> None:
             "diverged_at": trained.diverged_at,
             "date": trained.date,
             "machine": trained.machine,
+            "history": {name: trained.history[name] for name in CURVES if name in trained.history},
         }
     rows = [
         {"result": key, "value": s.value, "low": s.low, "high": s.high, "n": s.n, "interval": s.interval}
@@ -164,6 +167,29 @@ def counts(values: dict[str, int], trained: Trained | None = None) -> None:
     )
 
 
+def exact(values: dict[str, float], unit: str = "") -> None:
+    """Put numbers that follow from a definition, not from a sample, into the record.
+
+    Args:
+        values: ``<part>/<name>`` -> a number.
+        unit: of all of them.
+    """
+    numbers({key: Score(float(value), math.nan, math.nan, 1, "exact", unit) for key, value in values.items()})
+
+
+def predictions(labels: np.ndarray, predicted: np.ndarray, part: str = "test") -> None:
+    """Keep what a network answered for each picture of a part, so that two networks can be compared picture by picture.
+
+    Args:
+        labels: int (n,) in the order of the split.
+        predicted: int (n,) classes.
+        part: whose pictures they are.
+    """
+    kept = {"labels": " ".join(map(str, labels.tolist())), "predicted": " ".join(map(str, predicted.tolist()))}
+    said = f"{len(labels)} answers kept: {(labels == predicted).sum()} right"
+    _show("predictions", part, kept, {"text/plain": said})
+
+
 def commit() -> str:
     """The commit of the working copy, with ``+`` where files differ from it; "unknown" outside a repository."""
     folder = Path(__file__).resolve().parent
@@ -180,8 +206,9 @@ def _show(kind: str, name: str, content: dict[str, Any], shown: dict[str, str]) 
 
 
 def _finite(score: Score) -> dict[str, Any]:
-    """A score for JSON, which knows no NaN: a number that was counted has no interval, None."""
-    return {key: None if value != value else value for key, value in asdict(score).items()}
+    """A score for JSON, which knows no NaN and no infinity: a number that was counted has no interval, None."""
+    values = asdict(score).items()
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values}
 
 
 def _plain(frame: pd.DataFrame) -> list[list[Any]]:

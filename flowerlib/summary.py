@@ -1,13 +1,15 @@
 """Tables that compare runs, from the one list of numbers and the list of what the reports claim."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from flowerlib import recipes
+from flowerlib.metrics import slug
 from flowerlib.pipeline import build_folder
-from flowerlib.splits import DATA
+from flowerlib.splits import DATA, fine_names
 
 METRICS = {
     "accuracy": "accuracy",
@@ -31,39 +33,110 @@ def claims() -> pd.DataFrame:
     return frame.assign(**{column: frame[column].fillna("") for column in texts})
 
 
-def reported_vs_reproduced(results: dict[str, Any], profile: str, *, headline: bool = True) -> pd.DataFrame:
+def reported_vs_reproduced(
+    results: dict[str, Any], profile: str, *, headline: bool = True, runs: Iterable[str] | None = None
+) -> pd.DataFrame:
     """One row for each number of the reports, with what this profile's runs give for it.
 
     Args:
         results: from ``read``.
         profile: whose runs they are.
         headline: only the headline numbers.
+        runs: only what these runs measure.
 
     Returns:
-        Columns report, claim, reported, reproduced, low, high, n, note; no number where a run was not made.
+        Columns report, claim, reported, reproduced, low, high, n, verdict, reduced; no number where a run was not made.
     """
     frame = claims()
+    frame = frame[frame.headline == "yes"] if headline else frame
+    frame = frame if runs is None else frame[frame.run.isin(list(runs))]
     rows = []
-    for claim in frame[frame.headline == "yes"].itertuples() if headline else frame.itertuples():
+    for claim in frame.itertuples():
         found = results.get(f"{claim.run}/{claim.result}")
         rows.append(
             {
                 "report": REPORTS[claim.report],
                 "claim": f"{claim.what} ({claim.section})",
                 "reported": f"{claim.value:.{int(claim.decimals)}f}",
-                "reproduced": found["value"] if found else None,
+                "reproduced": _plain(found) if found else None,
                 "low": found["low"] if found else None,
                 "high": found["high"] if found else None,
                 "n": found["n"] if found else None,
-                "note": _note(claim.run, profile) if found else "not yet",
+                "verdict": agreement(claim.value, int(claim.decimals), found) if found else "",
+                "reduced": _note(claim.run, profile) if found else "not yet",
             }
         )
-    return pd.DataFrame(rows).astype({"n": "Int64"})
+    return pd.DataFrame(rows).astype({"n": "Int64", "reproduced": object})
+
+
+def _plain(found: dict[str, Any]) -> float | int:
+    """A counted value as a whole number, any other as it is."""
+    return int(found["value"]) if found["interval"] == "counted" else found["value"]
+
+
+def agreement(reported: float, decimals: int, found: dict[str, Any]) -> str:
+    """Whether a report's number, as it was rounded, lies in the interval of ours.
+
+    Args:
+        reported: the number as printed.
+        decimals: as printed; half a unit of the last one is allowed for.
+        found: an entry of ``read``; one without an interval was counted and has to be equal.
+    """
+    half = 0.5 * 10**-decimals
+    low = found["value"] if found["low"] is None else found["low"]
+    high = found["value"] if found["high"] is None else found["high"]
+    if low - half <= reported <= high + half:
+        return "agrees"
+    return "ours is lower" if high < reported else "ours is higher"
+
+
+def claimed_rows(run: str) -> dict[str, dict[str, float]]:
+    """What the reports claim for the rows of a sweep: row -> part -> accuracy."""
+    found: dict[str, dict[str, float]] = {}
+    for claim in claims().itertuples():
+        if claim.run == run and claim.result.count("/") == 2 and claim.result.endswith("/accuracy"):
+            row, part, _ = claim.result.split("/")
+            found.setdefault(row, {})[part] = claim.value
+    return found
+
+
+def classification_claims(results: dict[str, Any], profile: str) -> pd.DataFrame:
+    """Every number of the classification sections, as ``reported_vs_reproduced``; per class rows of table 5 apart."""
+    wanted = ("01_classification", "01b_ablation")
+    runs = {run for run in recipes.names() if recipes.load(run, profile).notebook in wanted}
+    return reported_vs_reproduced(results, profile, headline=False, runs=runs)
+
+
+def table5(results: dict[str, Any], run: str = "hughes-fine") -> pd.DataFrame:
+    """Hughes's table 5 beside a run's own: one row a class; recall with its interval, and whether the two agree."""
+    reported = pd.read_csv(DATA / "reported_hughes_table5.csv")
+    rows = []
+    for row, name in zip(reported.itertuples(), fine_names(), strict=True):
+        keys = {part: f"{run}/test/{slug(name)}/{part}" for part in ("precision", "recall", "f1")}
+        if keys["recall"] not in results:
+            return pd.DataFrame(
+                columns=["class", "precision", "recall", "F1", "P", "R", "low", "high", "F", "recall agrees"]
+            )
+        found = {part: results[key] for part, key in keys.items()}
+        recall = found["recall"]
+        rows.append(
+            {
+                "class": row.name,
+                **{"precision": row.precision, "recall": row.recall, "F1": row.f1},
+                **{"P": found["precision"]["value"], "R": recall["value"]},
+                **{"low": recall["low"], "high": recall["high"], "F": found["f1"]["value"]},
+                "recall agrees": agreement(row.recall, 2, recall),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _note(run: str, profile: str) -> str:
-    """What was reduced, briefly."""
-    return "; ".join(recipes.load(run, profile).reduced) or "nothing reduced"
+    """What was reduced, briefly: epochs and sizes; all of it stands in the run's own captions."""
+    cut = recipes.load(run, profile).reduced
+    kept = [each for each in cut if each.startswith(("epochs ", "size ")) or each.endswith("shown in all")]
+    said = [each.removesuffix(" in all").replace("epochs ", "").replace("size ", "px ") for each in kept]
+    return ", ".join(f"{each} epochs" if each[0].isdigit() and " of " in each else each for each in said) or "nothing"
 
 
 def slips() -> pd.DataFrame:
@@ -80,7 +153,7 @@ def slips() -> pd.DataFrame:
 
 
 def runs_compared(results: dict[str, Any], profile: str) -> pd.DataFrame:
-    """One row a trained run: its scores on the test part, n, epochs and minutes of training."""
+    """One row a trained run: its scores on the test part, n, and cost: parameters, GFLOP a picture, minutes."""
     rows = []
     for run in recipes.runs(profile):
         recipe = recipes.load(run, profile)
@@ -89,7 +162,8 @@ def runs_compared(results: dict[str, Any], profile: str) -> pd.DataFrame:
         row: dict[str, Any] = {"run": run}
         row |= {shown: results[f"{run}/test/{metric}"]["value"] for metric, shown in METRICS.items()}
         first = results[f"{run}/test/accuracy"]
-        row |= {"n": first["n"], "epochs": recipe.training.epochs, "minutes": first["training_minutes"]}
+        row |= {"n": first["n"], "parameters": results[f"{run}/train/parameters"]["value"]}
+        row |= {"GFLOP": results[f"{run}/train/gflops"]["value"], "minutes": first["training_minutes"]}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -111,28 +185,3 @@ def headline_scores(results: dict[str, Any], profile: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def differences(results: dict[str, Any], pairs: dict[str, tuple[str, str]], metric: str) -> pd.DataFrame:
-    """One row a question: the score of two runs and how they differ, where both were made.
-
-    Args:
-        results: from ``read``.
-        pairs: question -> (run, other run).
-        metric: such as "test/accuracy".
-    """
-    rows = []
-    for question, (run, other) in pairs.items():
-        one, two = results.get(f"{run}/{metric}"), results.get(f"{other}/{metric}")
-        if one and two:
-            rows.append(
-                {
-                    "question": question,
-                    "run": run,
-                    "score": one["value"],
-                    "other run": other,
-                    "its score": two["value"],
-                    "intervals": "apart" if max(one["low"], two["low"]) > min(one["high"], two["high"]) else "overlap",
-                }
-            )
-    return pd.DataFrame(rows, columns=["question", "run", "score", "other run", "its score", "intervals"])

@@ -78,7 +78,7 @@ def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
     if not done.exists():
         with _one_training():
             if not done.exists():
-                _fit(recipe, model, dataset, split, Trained(digest), folder)
+                fit(recipe, model, dataset, split, Trained(digest), folder)
     trained = Trained(**json.loads(done.read_text(encoding="utf-8")))
     _check_divergence(recipe, trained, folder / "checkpoint.npz")
     checkpoints.weights(model).load_weights(folder / "model.weights.h5")
@@ -96,7 +96,20 @@ def _one_training() -> FileLock:
     return lock
 
 
-def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, trained: Trained, folder: Path) -> None:
+def fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, trained: Trained, folder: Path) -> None:
+    """Train a model from its beginning, or from the checkpoint in a folder, and keep it there.
+
+    Args:
+        recipe: the run.
+        model: from ``build``; holds the trained weights afterwards.
+        dataset: the pictures.
+        split: its parts; train and validation are used, test is not looked at.
+        trained: is filled with what becomes known of the training.
+        folder: of checkpoint, weights and what is known of them.
+
+    Raises:
+        FlowerlibError: the loss is not a number and the recipe does not say ``may_diverge``; a full disk.
+    """
     training = recipe.training
     assert training is not None
     checkpoint, best = folder / "checkpoint.npz", folder / "best.npz"
@@ -112,7 +125,7 @@ def _fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, tra
             break
         started = time.monotonic()
         batches = epoch_batches(recipe, dataset, split, epoch)
-        steps = _Steps(model, training, epoch, len(batches))
+        steps = _Steps(model, training, epoch, len(shown(recipe, split, epoch).indices))
         fitted = _fit_epoch(model, batches, [steps, line.batches(len(batches))])
         row = {name: values[-1] for name, values in fitted.history.items()}
         # Keras calls loss what is minimized, weight penalty included; validation has no penalty.
@@ -157,6 +170,16 @@ def _has_stopped(history: dict[str, list[float]], training: Training) -> bool:
     return len(values) - 1 - last >= training.patience
 
 
+def shown(recipe: Recipe, split: Split, epoch: int) -> augment.Epoch:
+    """Which pictures one epoch (0-based) of a recipe shows, in which order and changed by which draws."""
+    training, part = recipe.training, split.train
+    assert training is not None
+    if training.presentations is None:
+        return augment.plan(part.indices, part.labels, recipe.augment, recipe.seed, epoch)
+    first, end = (round(training.presentations * each / training.epochs) for each in (epoch, epoch + 1))
+    return augment.excerpt(part.indices, part.labels, recipe.augment, recipe.seed, first, end - first)
+
+
 def epoch_batches(recipe: Recipe, dataset: Dataset, split: Split, epoch: int) -> tf.data.Dataset:
     """What one epoch of a recipe shows: pictures and targets (see ``augment.batches``).
 
@@ -168,18 +191,13 @@ def epoch_batches(recipe: Recipe, dataset: Dataset, split: Split, epoch: int) ->
     """
     training, part = recipe.training, split.train
     assert training is not None
-    if training.presentations is None:
-        shown = augment.plan(part.indices, part.labels, recipe.augment, recipe.seed, epoch)
-    else:
-        ends = [round(training.presentations * each / training.epochs) for each in (epoch, epoch + 1)]
-        shown = augment.excerpt(part.indices, part.labels, recipe.augment, recipe.seed, ends[0], ends[1] - ends[0])
     labels = np.full(len(dataset.fine), -1, dtype=np.int64)
     labels[part.indices] = part.labels
     sizes = training.sizes_px or (None,)
     return augment.batches(
         dataset.images,
         labels,
-        shown,
+        shown(recipe, split, epoch),
         recipe.augment,
         training.batch_size,
         out_px=sizes[epoch * len(sizes) // training.epochs],
@@ -194,26 +212,27 @@ class _Steps(keras.callbacks.Callback):
         model: whose optimizer it is.
         training: names the schedule.
         epoch: 0-based.
-        steps: of the epoch.
+        count: pictures that the epoch shows; its last batch may be smaller.
     """
 
     FIRST = 100
 
-    def __init__(self, model: keras.Model, training: Training, epoch: int, steps: int) -> None:
+    def __init__(self, model: keras.Model, training: Training, epoch: int, count: int) -> None:
         super().__init__()
         self.rate, self.optimizer = schedules.SCHEDULES[training.schedule], model.optimizer
-        self.training, self.epoch, self.steps = training, epoch, steps
+        self.training, self.epoch, self.count = training, epoch, count
         self.losses: list[float] = []
         self.sum = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        done = self.epoch + batch / self.steps
+        done = self.epoch + batch / -(-self.count // self.training.batch_size)
         self.optimizer.learning_rate = self.rate(done, self.training.epochs, self.training.learning_rate)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if logs and self.epoch == 0 and batch < self.FIRST:
-            total = logs["cross_entropy"] * (batch + 1)  # Keras hands out the mean so far
-            self.losses.append(total - self.sum)
+            before, after = (min(each * self.training.batch_size, self.count) for each in (batch, batch + 1))
+            total = logs["cross_entropy"] * after  # Keras hands out the mean over all pictures so far
+            self.losses.append((total - self.sum) / (after - before))
             self.sum = total
 
 

@@ -24,6 +24,10 @@ EVERYTHING = Augment(
     hue_deg=10,
 )
 GEOMETRY = {"flip", "shift_x", "shift_y", "rotation", "shear", "zoom"}
+COLOURS = {"brightness", "contrast", "saturation", "hue"}
+CROPS = {"crop_area", "crop_aspect", "crop_x", "crop_y"}
+MIXES = {"mix", "mix_share", "mix_x", "mix_y"}
+ROWS = st.lists(st.floats(0, 0.999), min_size=len(DRAWS), max_size=len(DRAWS)).map(lambda row: np.array([row]))
 
 
 def draws(n=1, **values):
@@ -106,6 +110,21 @@ def test_draws_are_uniform_and_independent_of_each_other():
     assert np.abs(np.corrcoef(many.T) - np.eye(len(DRAWS))).max() < 0.08
 
 
+@given(st.lists(st.integers(1, 25), max_size=8), st.booleans(), st.integers(0, 9))
+def test_excerpts_laid_end_to_end_are_the_plans_of_the_epochs_laid_end_to_end(counts, balance, seed):
+    what = EVERYTHING.model_copy(update={"balance": balance})
+    starts = np.cumsum([0, *counts])
+    excerpts = [
+        augment.excerpt(INDICES, LABELS, what, seed, int(first), count)
+        for first, count in zip(starts, counts, strict=False)
+    ]
+    plans = [augment.plan(INDICES, LABELS, what, seed, epoch) for epoch in range(1 + starts[-1] // len(LABELS))]
+    for name in ("indices", "augmented", "draws"):
+        whole = np.concatenate([getattr(plan, name) for plan in plans])[: starts[-1]]
+        shown = np.concatenate([whole[:0], *(getattr(excerpt, name) for excerpt in excerpts)])
+        np.testing.assert_array_equal(shown, whole)
+
+
 # The warp
 
 
@@ -179,10 +198,9 @@ def test_the_fused_warp_equals_the_product_of_single_ones():
     np.testing.assert_allclose(augment.warps(draws(**each), EVERYTHING, 64)[0], product[:2], atol=1e-6)
 
 
-@given(st.lists(st.floats(0, 0.999), min_size=len(DRAWS), max_size=len(DRAWS)), st.integers(16, 128))
+@given(ROWS, st.integers(16, 128))
 def test_without_shift_every_warp_keeps_the_centre_and_zoom_alone_changes_the_area(row, size):
     what = EVERYTHING.model_copy(update={"shift": 0.0, "zoom": 0.4})
-    row = np.array([row])
     matrix = augment.warps(row, what, size)[0]
     centre = np.array([(size - 1) / 2, (size - 1) / 2, 1])
     np.testing.assert_allclose(matrix @ centre, centre[:2], atol=1e-9)
@@ -191,13 +209,80 @@ def test_without_shift_every_warp_keeps_the_centre_and_zoom_alone_changes_the_ar
     assert np.linalg.det(matrix[:, :2]) == pytest.approx(mirror * scale**2)
 
 
+@pytest.mark.parametrize("crop", [None, 0.3])
 @pytest.mark.parametrize("column", DRAWS)
-def test_each_draw_moves_what_it_is_named_after(column):
+def test_each_draw_moves_what_it_is_named_after(column, crop):
+    what = EVERYTHING.model_copy(update={"crop": crop, "cutmix": 0.5, "mixup": 0.5})
     before, after = draws(), draws(**{column: 0.1})
-    moved = not np.allclose(augment.warps(before, EVERYTHING, 32), augment.warps(after, EVERYTHING, 32))
+    moved = not np.allclose(augment.warps(before, what, 32), augment.warps(after, what, 32))
     mean = np.array([100.0])
-    coloured = not np.allclose(augment.colours(before, EVERYTHING, mean), augment.colours(after, EVERYTHING, mean))
-    assert (moved, coloured) == (column in GEOMETRY, column not in GEOMETRY)
+    coloured = not np.allclose(augment.colours(before, what, mean), augment.colours(after, what, mean))
+    assert (moved, coloured) == (column in (GEOMETRY | CROPS if crop else GEOMETRY), column in COLOURS)
+    assert column in GEOMETRY | COLOURS | CROPS | MIXES
+
+
+# Crops and sides
+
+
+def cropped_sides(row, crop, size=32, out=32):
+    """Width and height that a crop keeps, as shares of the side."""
+    matrix = augment.warps(row, Augment(crop=crop), size, out)[0]
+    assert matrix[0, 1] == matrix[1, 0] == 0
+    return matrix[0, 0] * out / size, matrix[1, 1] * out / size
+
+
+@given(ROWS, st.floats(0.01, 1), st.integers(16, 128), st.integers(16, 128))
+def test_a_crop_keeps_the_drawn_share_of_the_area_up_to_a_side_that_would_not_fit(row, crop, size, out):
+    width, height = cropped_sides(row, crop, size, out)
+    assert 3 / 4 - 1e-9 <= width / height <= 4 / 3 + 1e-9
+    area = crop + (1 - crop) * row[0, DRAWS.index("crop_area")]
+    if max(width, height) < 1 - 1e-9:
+        assert width * height == pytest.approx(area)
+    else:  # one side is clipped, which happens from 3/4 of the area on
+        assert max(width, height) == pytest.approx(1) and area >= 3 / 4 - 1e-9 and width * height <= area + 1e-9
+    assert min(crop, 3 / 4) - 1e-9 <= width * height <= 1 + 1e-9
+
+
+@given(ROWS, st.floats(0.01, 1), st.booleans(), st.integers(16, 128), st.integers(16, 128))
+def test_a_crop_stays_inside_the_picture(row, crop, flip, size, out):
+    matrix = augment.warps(row, Augment(crop=crop, flip=flip), size, out)[0]
+    edges = (-0.5, out - 0.5)  # of the outermost pixels
+    corners = np.array([matrix @ [x, y, 1] for x in edges for y in edges])
+    assert corners.min() >= -0.5 - 1e-6 and corners.max() <= size - 0.5 + 1e-6
+
+
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (5, 0), (3, 15), (8, 8)])
+def test_a_crop_of_a_quarter_at_its_own_size_is_numpys_slice(left, top):
+    images = noise(2)
+    shares = draws(2, crop_area=0, crop_x=left / 16, crop_y=top / 16)
+    cropped = augment.apply(images, shares, Augment(crop=0.25), out_px=16)
+    np.testing.assert_array_equal(cropped, images[:, top : top + 16, left : left + 16])
+
+
+def test_a_crop_of_everything_leaves_the_middle_aspect_bit_equal_and_cuts_one_side_at_others():
+    images = noise(3)
+    np.testing.assert_array_equal(augment.apply(images, draws(3), Augment(crop=1.0)), images)
+    assert cropped_sides(draws(crop_aspect=0), 1.0) == pytest.approx(((3 / 4) ** 0.5, 1))
+    assert cropped_sides(draws(crop_aspect=1), 1.0) == pytest.approx((1, (3 / 4) ** 0.5))
+
+
+def test_crops_lie_anywhere_and_in_the_middle_on_average():
+    random = np.random.default_rng(0).random((4000, len(DRAWS)))
+    centres = augment.warps(random, Augment(crop=0.2), 32) @ [15.5, 15.5, 1]
+    assert np.abs(centres.mean(axis=0) - 15.5).max() < 0.3
+    assert centres.min() < 8 and centres.max() > 24
+
+
+@pytest.mark.parametrize("out", [16, 24, 32, 48])
+def test_pictures_have_the_side_that_is_asked_for(out):
+    shown = augment.apply(noise(5), np.random.default_rng(1).random((5, len(DRAWS))), EVERYTHING, out_px=out)
+    assert shown.shape == (5, out, out, 3) and shown.dtype == np.uint8
+
+
+def test_half_the_side_without_a_crop_is_the_mean_of_four_pixels():
+    images = noise(3)
+    shown = augment.apply(images, draws(3), Augment(), out_px=16)
+    assert np.abs(shown - images.reshape(3, 16, 2, 16, 2, 3).mean(axis=(2, 4))).max() <= 0.5
 
 
 # Colours
@@ -265,6 +350,70 @@ def test_colours_are_clipped_not_wrapped():
     assert (augment.apply(white, draws(brightness=1.0), Augment(brightness=0.5)) == 255).all()
 
 
+# Mixing
+
+
+def soft_targets(n, classes=5, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), n).astype(np.float32)
+
+
+@settings(max_examples=50)
+@given(ROWS, st.integers(1, 7), st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_mixed_targets_are_shares_that_sum_to_one(row, n, one, other, hard):
+    what = Augment(cutmix=min(one, other), mixup=max(one, other) - min(one, other))
+    targets = np.eye(5, dtype=np.float32)[np.arange(n) % 5] if hard else soft_targets(n)
+    pictures, mixed = augment.mix(noise(n, 16), targets, row[0], what)
+    assert pictures.shape == (n, 16, 16, 3) and pictures.dtype == np.uint8 and mixed.dtype == np.float32
+    assert mixed.min() >= 0
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
+
+
+@settings(max_examples=50)
+@given(ROWS, st.integers(16, 40))
+def test_cutmix_gives_a_picture_pasted_in_the_label_share_of_its_pixels(row, size):
+    images = np.broadcast_to(np.arange(4, dtype=np.uint8)[:, None, None, None], (4, size, size, 3))
+    pasted, targets = augment.mix(images, np.eye(4, dtype=np.float32), row[0], Augment(cutmix=1))
+    for position, other in enumerate((3, 2, 1, 0)):
+        there = (pasted[position] == other).all(axis=2)
+        assert set(np.unique(pasted[position])) <= {position, other}
+        assert targets[position, other] == pytest.approx(there.sum() / size**2, abs=1e-7)
+        side = round(there.sum() ** 0.5)
+        rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+        assert there.sum() == side**2 and len(rows) == len(columns) == side  # one square
+
+
+@given(ROWS)
+def test_mixup_blends_pictures_and_targets_by_the_same_share(row):
+    images, targets, kept = noise(5, 16), soft_targets(5), row[0, DRAWS.index("mix_share")]
+    blended, shares = augment.mix(images, targets, row[0], Augment(mixup=1))
+    assert np.abs(blended - (kept * images + (1 - kept) * images[::-1])).max() <= 0.5 + 1e-4
+    np.testing.assert_allclose(shares, kept * targets + (1 - kept) * targets[::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("draw", "kind"), [(0.0, "cutmix"), (0.29, "cutmix"), (0.31, "mixup"), (0.69, "mixup")])
+def test_cutmix_and_mixup_take_their_shares_of_the_batches(draw, kind):
+    row = draws(mix=draw, mix_share=0.3)[0]
+    found = augment.mix(noise(4), soft_targets(4), row, Augment(cutmix=0.3, mixup=0.4))
+    expected = augment.mix(noise(4), soft_targets(4), row, Augment(**{kind: 1}))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("what", [Augment(), Augment(cutmix=0.3, mixup=0.4)])
+def test_what_is_not_mixed_is_handed_back_itself(what):
+    images, targets = noise(4), soft_targets(4)
+    found = augment.mix(images, targets, draws(mix=0.71)[0], what)
+    assert found[0] is images and found[1] is targets
+
+
+@pytest.mark.parametrize("kind", ["cutmix", "mixup"])
+def test_mixing_leaves_the_given_arrays_as_they_were(kind):
+    images, targets = noise(4), soft_targets(4)
+    augment.mix(images, targets, draws(mix_share=0.3)[0], Augment(**{kind: 1}))
+    np.testing.assert_array_equal(images, noise(4))
+    np.testing.assert_array_equal(targets, soft_targets(4))
+
+
 # Batches
 
 
@@ -310,3 +459,44 @@ def test_batches_know_their_number_and_shape(photos):
     pictures, classes = batches.element_spec
     assert len(batches) == 7
     assert pictures.shape.as_list() == [None, 16, 16, 3] and classes.shape.as_list() == [None]
+
+
+def test_batches_with_classes_hand_out_each_pictures_row_of_the_identity(photos):
+    labels = np.arange(50) % 3
+    epoch = augment.plan(np.arange(50), labels, Augment(), 1, 0)
+    batches = augment.batches(photos, labels, epoch, Augment(), 8, classes=4)
+    assert batches.element_spec[1].shape.as_list() == [None, 4]
+    targets = np.concatenate([some for _, some in batches.as_numpy_iterator()])
+    np.testing.assert_array_equal(targets, np.eye(4, dtype=np.float32)[labels[epoch.indices]])
+
+
+def test_mixed_batches_are_what_mix_makes_and_their_targets_sum_to_one(photos):
+    labels, what = np.arange(50) % 3, Augment(cutmix=0.5, mixup=0.5)
+    epoch = augment.plan(np.arange(50), labels, what, 1, 0)
+    shown = list(augment.batches(photos, labels, epoch, what, 8, classes=3).as_numpy_iterator())
+    for start, (pictures, targets) in zip(range(0, 50, 8), shown, strict=True):
+        some = slice(start, start + 8)
+        own = np.eye(3, dtype=np.float32)[labels[epoch.indices[some]]]
+        expected = augment.mix(photos[epoch.indices[some]], own, epoch.draws[start], what)
+        np.testing.assert_array_equal(pictures, expected[0])
+        np.testing.assert_array_equal(targets, expected[1])
+        np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    assert any((targets.max(axis=1) < 1).any() for _, targets in shown)
+
+
+@pytest.mark.parametrize("out", [16, 24])
+def test_batches_have_the_side_that_is_asked_for(photos, out):
+    what = Augment(crop=0.5)
+    epoch = augment.plan(np.arange(50), np.zeros(50, int), what, 1, 0)
+    batches = augment.batches(photos, np.zeros(50, int), epoch, what, 20, out_px=out)
+    assert batches.element_spec[0].shape.as_list() == [None, out, out, 3]
+    assert [pictures.shape for pictures, _ in batches.as_numpy_iterator()] == [(n, out, out, 3) for n in (20, 20, 10)]
+
+
+def test_balanced_batches_show_every_class_equally_often(photos):
+    labels = np.repeat([0, 1, 2], [30, 15, 5])
+    what = Augment(flip=True, balance=True)
+    for epoch in range(3):
+        plan = augment.plan(np.arange(50), labels, what, 1, epoch)
+        shown = [classes for _, classes in augment.batches(photos, labels, plan, what, 16).as_numpy_iterator()]
+        np.testing.assert_array_equal(np.bincount(np.concatenate(shown)), [30, 30, 30])

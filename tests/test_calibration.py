@@ -98,6 +98,13 @@ def test_ece_intervals_hold_the_truth_about_95_times_in_100_even_if_it_is_0():
         assert np.mean([result.low <= flaw + 1e-12 and flaw <= result.high for result in results]) > 0.9
 
 
+def test_ece_lies_within_its_interval_even_where_nearly_all_redrawn_ones_lie_above_it():
+    for seed in range(30):
+        labels, logits = calibrated(60, seed)
+        result = calibration.ece(labels, metrics.softmax(logits))
+        assert result.low <= result.value <= result.high
+
+
 def test_ece_repeats_with_its_seed_and_says_how_its_interval_was_made():
     labels, logits = calibrated(300)
     probabilities = metrics.softmax(3 * logits)

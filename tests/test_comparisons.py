@@ -155,6 +155,12 @@ def test_seeds_that_all_differ_alike_cannot_be_told_apart_from_luck(other):
     assert {comparisons.verdict(result, result.p, reported) for reported in (-0.1, 0, 0.1)} == {UNKNOWN}
 
 
+def test_what_rounding_leaves_of_equal_scores_is_no_difference():
+    result = comparisons.paired_seeds([0.1 + 0.2, 0.5], [0.3, 0.5])
+    assert result.value != 0
+    assert result.p == 1
+
+
 def test_seeds_interval_equals_scipy():
     scores = [0.91, 0.93, 0.9, 0.925]
     result = comparisons.seeds_interval(scores)

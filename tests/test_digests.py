@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from flowerlib import digests, recipes, schema
+from flowerlib import digests, recipes, schedules, schema
 from flowerlib.errors import FlowerlibError
+from flowerlib.models import classifiers
 
 PACKAGE = Path(digests.__file__).resolve().parent
 ROOT = PACKAGE.parent
@@ -313,11 +314,34 @@ def test_an_edit_changes_the_trainings_that_rest_on_it(
     assert changed == {"hughes-coarse": hughes, "shen-coarse": shen, "dataset": False}
 
 
-@pytest.mark.parametrize("module", ["models.classifiers", "schedules"])
-def test_one_more_function_in_a_catalogue_changes_nothing(edit: Edit, module: str) -> None:
+def test_one_more_function_in_every_module_changes_nothing(edit: Edit) -> None:
     names = ("hughes-coarse", "shen-coarse", "dataset", "summary")
     before = [(parts(name), results(name)) for name in names]
-    edit(module, CODE_ADDED)
+    for module in MODULES:
+        edit(module, CODE_ADDED)
+    assert [(parts(name), results(name)) for name in names] == before
+
+
+def test_the_tables_of_builders_and_schedules_take_in_the_chosen_entry_alone() -> None:
+    entries = {f"models.classifiers.{name}" for name in classifiers.BUILDERS}
+    entries |= {f"schedules.{name}" for name in schedules.SCHEDULES}
+    chosen = {name: set(parts(name)["functions"]) & entries for name in ("hughes-coarse", "shen-coarse", "ours-fine")}
+    assert chosen == {
+        "hughes-coarse": {"models.classifiers.hughes_cnn", "schedules.two_drops"},
+        "shen-coarse": {"models.classifiers.shen_cnn", "schedules.constant"},
+        "ours-fine": {"models.classifiers.residual_cnn", "schedules.one_cycle"},
+    }
+    for table in ("models.classifiers.BUILDERS", "schedules.SCHEDULES"):
+        assert table not in parts("ours-fine")["functions"]
+
+
+def test_one_more_entry_in_the_tables_changes_nothing(edit: Edit) -> None:
+    names = ("hughes-coarse", "shen-coarse", "dataset", "summary")
+    before = [(parts(name), results(name)) for name in names]
+    for module, entry in (("models.classifiers", '"hughes_cnn": hughes_cnn,'), ("schedules", '"constant": constant,')):
+        assert entry in digests._source(module)
+        edit(module, CODE_ADDED)
+        edit(module, lambda source, entry=entry: source.replace(entry, f'{entry} "one_more": one_more,'))
     assert [(parts(name), results(name)) for name in names] == before
 
 
@@ -460,11 +484,75 @@ def test_a_code_cell_changes_the_results_and_not_the_training(cells: Callable[..
     assert parts("shen-coarse")["values"] == after["values"]
 
 
-def test_a_module_that_a_cell_takes_up_belongs_to_the_results() -> None:
-    assert set(results("shen-coarse", "from flowerlib import metrics")["modules"]) >= {"metrics"}
-    assert set(results("shen-coarse", "import flowerlib.metrics")["modules"]) >= {"metrics"}
-    assert set(results("shen-coarse", "from flowerlib.metrics import accuracy")["modules"]) >= {"metrics"}
-    assert "metrics" not in results("shen-coarse", "import numpy")["modules"]
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from flowerlib import metrics\nmetrics.accuracy(a, b)",
+        "from flowerlib import metrics as scores\nscores.accuracy(a, b)",
+        "from flowerlib.metrics import accuracy\naccuracy(a, b)",
+        "from flowerlib.metrics import accuracy as share\nlist(map(share, a, b))",
+        "import flowerlib.metrics\nflowerlib.metrics.accuracy(a, b)",
+    ],
+)
+def test_a_function_that_a_cell_names_belongs_to_the_results_with_what_it_calls(code: str) -> None:
+    functions = results("shen-coarse", code)["functions"]
+    assert set(functions) > set(parts("shen-coarse")["functions"])
+    assert {"metrics.accuracy", "metrics.wilson", "metrics.Score"} <= set(functions)
+    assert "metrics.macro_f1" not in functions
+
+
+def test_a_module_of_which_no_cell_names_a_function_does_not_count() -> None:
+    for code in ("from flowerlib import metrics", "import numpy\nnumpy.accuracy(a, b)"):
+        assert results("shen-coarse", code)["functions"] == parts("shen-coarse")["functions"]
+
+
+def test_plots_that_no_cell_names_change_no_results(edit: Edit) -> None:
+    names = ("hughes-coarse", "shen-coarse", "dataset", "summary")
+    before = {name: results(name) for name in names}
+    named = {function for found in before.values() for function in found["functions"]}
+    edited = 0
+    for module in ("figures", "curves", "pictures"):
+        definitions, _ = digests._definitions(module)
+        for function, node in definitions.items():
+            if isinstance(node, ast.FunctionDef) and f"{module}.{function}" not in named:
+                edit(module, in_function(function))
+                edited += 1
+    assert edited
+    assert {name: results(name) for name in names} == before
+
+
+# Sweeps
+
+
+def of_seeds(name: str, *seeds: int) -> list[schema.Recipe]:
+    return [recipe(f"{name}@seed={seed}") for seed in seeds]
+
+
+def swept(**rows: list[schema.Recipe]) -> dict[str, Any]:
+    return digests.results_parts(recipe("shen-coarse"), MANIFEST, "x = 1", {}, rows=rows)
+
+
+@pytest.mark.parametrize("changed", ["shen-coarse@model.dropout=0.4", "shen-coarse@training.epochs=7", "hughes-coarse"])
+def test_the_values_of_a_row_belong_to_the_results_and_the_row_is_named(changed: str) -> None:
+    dropout = "shen-coarse@model.dropout=0.5"
+    before = swept(plain=of_seeds("shen-coarse", 1, 2), dropout=of_seeds(dropout, 1, 2))
+    after = swept(plain=of_seeds("shen-coarse", 1, 2), dropout=of_seeds(changed, 1, 2))
+    assert set(before["rows"]) == {"plain", "dropout"}
+    assert {row for row in before["rows"] if before["rows"][row] != after["rows"][row]} == {"dropout"}
+    assert digests.differences(before, after).endswith("dropout")
+
+
+def test_seeds_and_one_more_row_belong_to_the_results_and_titles_of_rows_do_not() -> None:
+    before = swept(plain=of_seeds("shen-coarse", 1, 2))
+    assert swept(plain=of_seeds("shen-coarse", 1, 3))["rows"] != before["rows"]
+    assert swept(plain=of_seeds("shen-coarse", 1, 2), other=of_seeds("shen-coarse", 1))["rows"] != before["rows"]
+    assert swept(plain=of_seeds("shen-coarse@title=Another", 1, 2)) == before
+
+
+def test_what_a_rows_training_rests_on_belongs_to_the_results() -> None:
+    functions = swept(plain=of_seeds("shen-coarse", 1), other=of_seeds("hughes-coarse", 1))["functions"]
+    assert {"models.classifiers.shen_cnn", "models.classifiers.hughes_cnn", "schedules.two_drops"} <= set(functions)
+    assert "models.classifiers.hughes_cnn" not in swept(plain=of_seeds("shen-coarse", 1))["functions"]
 
 
 # Builders, as the recipes ask for them

@@ -293,7 +293,7 @@ def test_pairs_stand_side_by_side():
 def test_a_row_shows_its_pictures_undistorted_beside_its_label():
     fig, texts = drawn("rows")
     images = fig.axes[0].images
-    assert [np.array_equal(image.get_array(), want) for image, want in zip(images, np.concatenate(ROWS), strict=True)]
+    assert np.array_equal([image.get_array() for image in images], np.concatenate(ROWS))
     boxes = np.array([image.get_extent() for image in images]).reshape(3, 5, 4)
     left, right, bottom, top = boxes.transpose(2, 0, 1)
     assert np.allclose((right - left) / (bottom - top), 30 / 20)

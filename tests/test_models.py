@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
 
 from flowerlib.models import classifiers, summary
 
@@ -47,6 +48,19 @@ SHEN_TABLE_2 = [
     ("MaxPooling2D", "3 x 3 x 256"),
     ("Dense", "128"),
     ("Dense", "512"),
+]
+# Qu's public code, baseline_model: the report's figure did not survive
+QU_BASELINE = [
+    ("Conv2D", "32 x 32 x 16", 448),
+    ("MaxPooling2D", "16 x 16 x 16", 0),
+    ("Dropout", "16 x 16 x 16", 0),
+    ("Conv2D", "16 x 16 x 32", 4_640),
+    ("MaxPooling2D", "8 x 8 x 32", 0),
+    ("Dropout", "8 x 8 x 32", 0),
+    ("Flatten", "2048", 0),
+    ("Dense", "1024", 2_098_176),
+    ("Dropout", "1024", 0),
+    ("Dense", "102", 104_550),
 ]
 SMALL = {"widths": (4, 4, 4, 4, 8)}
 
@@ -205,7 +219,123 @@ def test_shen_without_weight_decay_has_no_penalty():
     assert penalty(randomized(shen(weight_decay=0))) == 0
 
 
-# Both
+@pytest.fixture(scope="module")
+def sharing():
+    """A Shen network that ends in a softmax, pictures, and the logits below the softmax."""
+    model = randomized(shen(6, softmax=True, weight_decay=0, batch_norm=False))
+    pictures = np.random.default_rng(1).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+    model.get_layer("logits").kernel.assign(model.get_layer("logits").kernel / 1e5)  # logits of a few units
+    below = keras.Model(model.input, model.get_layer("logits").output)
+    return model, pictures, np.asarray(below.predict_on_batch(pictures), dtype=np.float64)
+
+
+def test_shen_with_a_softmax_gives_the_shares_of_its_logits(sharing):
+    model, pictures, logits = sharing
+    shares = np.asarray(model.predict_on_batch(pictures))
+    assert 1 < np.abs(logits).max() < 100
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(shares, scipy.special.softmax(logits, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_loss_of_a_shen_network_with_a_softmax_is_that_of_a_second_softmax(sharing, soft):
+    """As PyTorch's cross-entropy; Keras's own would see through a softmax that is the last operation."""
+    model, pictures, logits = sharing
+    labels = np.arange(9) % 6
+    kind = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
+    model.compile(keras.optimizers.SGD(0.0), kind(from_logits=True))
+    targets = np.eye(6)[labels] if soft else labels
+    double = -scipy.special.log_softmax(scipy.special.softmax(logits, axis=1), axis=1)[np.arange(9), labels].mean()
+    single = -scipy.special.log_softmax(logits, axis=1)[np.arange(9), labels].mean()
+    assert abs(double - single) > 0.1
+    assert model.test_on_batch(pictures, targets) == pytest.approx(double, rel=1e-5)
+    assert model.train_on_batch(pictures, targets) == pytest.approx(double, rel=1e-5)
+
+
+# Qu
+
+
+def test_the_qu_network_is_the_public_codes_row_by_row_with_its_parameters():
+    model = classifiers.qu_cnn(102)
+    assert rows(model)[2:] == QU_BASELINE
+    assert rows(model)[:2] == [("InputLayer", "32 x 32 x 3", 0), ("Rescaling", "32 x 32 x 3", 0)]
+    assert summary.parameters(model) == (2_207_814, 2_207_814)
+    assert [layer.rate for layer in of_type(model, keras.layers.Dropout)] == [0.25] * 3
+
+
+# The residual network
+
+
+def residual_parameters(widths, blocks, classes):
+    """Trainable parameters in closed form: convolutions without bias, and two numbers a channel for each norm."""
+    before, count = widths[0] // 2, 27 * (widths[0] // 2) + widths[0]
+    for width, several in zip(widths, blocks, strict=True):
+        count += 9 * before * width + (2 * several - 1) * 9 * width**2 + 2 * several * 2 * width
+        count += before * width + 2 * width if before != width else 0  # the shortcut
+        before = width
+    return count + before * classes + classes
+
+
+def test_the_residual_network_has_its_parameters():
+    model = classifiers.residual_cnn(102)
+    everything, trainable = summary.parameters(model)
+    assert everything == 6_416_710
+    assert trainable == residual_parameters((64, 128, 256, 512), (1, 2, 2, 1), 102)
+    norms = of_type(model, keras.layers.BatchNormalization)
+    assert everything - trainable == 2 * sum(norm.gamma.shape[0] for norm in norms)  # running statistics
+
+
+@pytest.mark.parametrize(("side", "sides"), [(64, [32, 16, 8, 4]), (80, [40, 20, 10, 5]), (50, [25, 13, 7, 4])])
+def test_each_stage_of_the_residual_network_halves_the_side_of_a_picture_of_any_size(side, sides):
+    model = classifiers.residual_cnn(102)
+    assert model.input_shape == (None, None, None, 3)
+    sums = [layer.output for layer in of_type(model, keras.layers.Add)]
+    found = keras.Model(model.input, [*sums, model.output]).compute_output_shape((2, side, side, 3))
+    widths, stages = (64, 128, 256, 512), (0, 1, 1, 2, 2, 3)
+    assert found[:-1] == [(2, sides[stage], sides[stage], widths[stage]) for stage in stages]
+    assert found[-1] == (2, 102)
+
+
+def test_one_residual_network_names_pictures_of_two_sizes():
+    model = randomized(classifiers.residual_cnn(5, widths=(4, 8), blocks=(1, 1)))
+    for side in (32, 48):
+        pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+        assert np.asarray(model.predict_on_batch(pictures)).shape == (3, 5)
+
+
+def test_a_residual_block_starts_as_its_shortcut():
+    """Its last norm starts at zero, so the sum is the shortcut: here the block's own input (Goyal et al. 2017)."""
+    model = classifiers.residual_cnn(5, widths=(8, 8), blocks=(1, 2))
+    last = of_type(model, keras.layers.Add)[-1]
+    both = keras.Model(model.input, [*last.input, last.output])
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    shortcut, convolved, total = (np.asarray(values) for values in both.predict_on_batch(pictures))
+    assert shortcut.any() and not convolved.any()
+    np.testing.assert_array_equal(total, shortcut)
+
+
+# Operations
+
+
+def test_the_operations_of_the_hughes_network_are_those_of_table_1_by_hand():
+    operations = 0
+    for layer, shape, parameters in HUGHES_TABLE_1:
+        *sides, channels = (int(side) for side in shape.split(" x "))
+        if layer in ("Conv2D", "Dense"):  # each weight but the biases multiplies and adds once at every place
+            operations += 2 * int(np.prod(sides)) * (parameters - channels)
+    assert summary.gflops(classifiers.hughes_cnn(102), 96) == pytest.approx(operations / 1e9)
+
+
+def test_the_operations_of_a_residual_network_grow_with_the_area_and_a_whitenings_are_counted():
+    residual = classifiers.residual_cnn(102)
+    dense = 2 * 512 * 102 / 1e9
+    one, two = (summary.gflops(residual, side) - dense for side in (64, 128))
+    assert two == pytest.approx(4 * one)
+    plain, whitened = (summary.gflops(classifiers.qu_cnn(4, 16, whitening_rank=rank), 16) for rank in (0, 7))
+    assert whitened - plain == pytest.approx(2 * 2 * 7 * 16 * 16 * 3 / 1e9)  # to the components and back
+
+
+# All
 
 
 @pytest.mark.parametrize("build", [hughes, shen])
@@ -232,9 +362,10 @@ def test_pictures_are_scaled_to_one(build):
 @pytest.mark.parametrize("name", classifiers.BUILDERS)
 def test_every_builder_takes_classes_and_size_and_bears_its_name(name):
     model = classifiers.BUILDERS[name](3, 64)
-    assert model.name == name and model.input_shape == (None, 64, 64, 3) and model.output_shape == (None, 3)
+    side = None if name == "residual_cnn" else 64  # it takes pictures of any size
+    assert model.name == name and model.input_shape == (None, side, side, 3) and model.output_shape == (None, 3)
 
 
 def test_a_layer_table_adds_up_to_the_models_parameters():
-    for model in (hughes(), shen(dropout=0.2)):
+    for model in (hughes(), shen(dropout=0.2), classifiers.qu_cnn(10), classifiers.residual_cnn(10)):
         assert summary.layer_table(model)["parameters"].sum() == summary.parameters(model)[0]

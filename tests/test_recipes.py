@@ -1,6 +1,6 @@
 """Recipes and profiles: what is accepted, what is refused and how, and what a profile may change."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from flowerlib.errors import FlowerlibError
 
 # The same cells run in every profile; a profile may change sizes, epochs, data and seeds, and the two values that must
 # follow a shorter run: how fast the running statistics are averaged, and the learning rate.
-REDUCIBLE = {"data.name", "data.size_px", "training.epochs", "seed", "model.norm_momentum", "training.learning_rate"}
+REDUCIBLE = {"data.name", "data.size_px", "training.sizes_px", "training.test_px", "seed", "sweep.seeds"}
+REDUCIBLE |= {"training.epochs", "training.presentations", "model.norm_momentum", "training.learning_rate"}
 
 SOME = """
 base:
@@ -32,6 +33,17 @@ child:
 grandchild:
   like: child
   training: {epochs: 3}
+"""
+SWEPT = """
+swept:
+  like: base
+  sweep:
+    reference: plain
+    seeds: [4, 5]
+    rows:
+      plain: {}
+      wide: {model.widths: [32, 64], training.epochs: 3}
+      flipped: {augment.flip: true}
 """
 MORE = "looked-at:\n  notebook: 00_dataset\n  title: Nothing is trained\n  report: ours\n"
 PROFILE_TEXT = """
@@ -299,7 +311,7 @@ def test_an_unknown_key_is_refused(folder: Path, key: str) -> None:
         ("training.learning_rate", ".nan", ["finite"]),
         ("training.epochs", "2.5", ["integer"]),
         ("training.optimizer", "magic", ["adam", "adamw", "sgd", "rmsprop"]),
-        ("training.schedule", "cosine", ["constant", "two_drops"]),
+        ("training.schedule", "cosine", ["constant", "two_drops", "one_cycle"]),
         ("seed", "-1", ["0"]),
         ("report", "smith", ["hughes", "shen"]),
     ],
@@ -317,6 +329,13 @@ def test_a_value_that_is_missing_is_named(folder: Path, key: str, text: str) -> 
     (folder / "some.yml").write_text(SOME.replace(text, ""))
     forget()
     assert refusal("base").startswith(f"recipes/some.yml, recipe 'base': training.{key} ")
+
+
+@pytest.mark.parametrize(("text", "key"), [("epochs: 50", "training.epoch"), ("size_px: 96", "data.size")])
+def test_a_misspelled_key_in_a_file_is_refused(folder: Path, text: str, key: str) -> None:
+    (folder / "some.yml").write_text(SOME.replace(text, f"{text}, {key.split('.')[1]}: 48"))
+    forget()
+    assert refusal("base") == f"recipes/some.yml, recipe 'base': {key} is not a key of a recipe"
 
 
 def test_an_option_that_the_builder_does_not_take_is_refused_with_those_it_takes(folder: Path) -> None:
@@ -390,6 +409,153 @@ def test_loading_one_run_leaves_no_trace_in_another(folder: Path) -> None:
     assert recipes.load("base", "smoke") == before
 
 
+# What does not go together
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("augment.balance=true", ["augment: balance", "augment.flip", "augment.balance"]),
+        ("augment.whitening_epsilon=0.1", ["augment: whitening_epsilon", "whitening_fit"]),
+        ("augment.whitening_fit=train", ["augment: whitening_epsilon", "whitening_fit"]),
+        ("augment.whitening_epsilon=0.1@augment.whitening_fit=test", ["augment.whitening_fit = 'test'", "'train'"]),
+        ("augment.cutmix=0.6@augment.mixup=0.5", ["augment: cutmix", "mixup", "exceed 1"]),
+        ("training.weight_decay=0.1", ["training: weight_decay", "optimizer adam:", "adamw or sgd"]),
+        ("training.weight_decay=0.1@training.optimizer=rmsprop", ["training: weight_decay", "optimizer rmsprop:"]),
+        ("training.patience=3", ["training: patience", "best_by"]),
+        ("training.best_by=val_loss@training.ema=0.9", ["training: best_by", "ema"]),
+        ("training.best_by=val_loss@data.split=joint", ["training.best_by", "data.split joint"]),
+        ("training.sizes_px=[32, 48]", ["training.sizes_px", "augment.crop"]),
+        ("training.sizes_px=[8, 48]@augment.crop=0.5", ["training: sizes_px [8, 48]", "16 to 512"]),
+        ("training.presentations=1599", ["training: presentations 1599", "epoch of 50"]),  # batches of 32
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_by_their_keys(folder: Path, changes: str, words: list[str]) -> None:
+    message = refusal(f"base@{changes}")
+    assert message.startswith("recipes/some.yml, recipe 'base': ")
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "augment.balance=true@augment.flip=true",
+        "augment.balance=true@augment.hue_deg=5",
+        "augment.cutmix=0.5@augment.mixup=0.5",
+        "training.weight_decay=0.1@training.optimizer=adamw",
+        "training.weight_decay=0.1@training.optimizer=sgd",
+        "training.patience=3@training.best_by=val_loss",
+        "training.ema=0.9@data.split=joint",
+        "training.presentations=1600",
+    ],
+)
+def test_values_that_go_together_are_taken(folder: Path, changes: str) -> None:
+    plain, found = (flat(recipes.load(run, "full").model_dump()) for run in ("base", f"base@{changes}"))
+    keys = {change.split("=")[0] for change in changes.split("@")}
+    assert {key for key in found if found[key] != plain[key]} == keys | {"name"}
+
+
+def test_whitening_before_a_network_that_takes_none_is_refused_with_its_name(folder: Path) -> None:
+    message = refusal("base@augment.whitening_epsilon=0.1@augment.whitening_fit=train")
+    assert "augment.whitening_epsilon" in message and "shen_cnn" in message
+
+
 @pytest.mark.parametrize("change", ["data.labels=five", "data.split=five", "data.name=flowers5"])
 def test_the_five_classes_have_a_split_and_labels_of_their_own(change: str) -> None:
     assert "do not go together" in refusal(f"shen-fine@{change}")
+
+
+# Sweeps
+
+
+@pytest.fixture
+def sweep(folder: Path) -> Callable[..., schema.Recipe]:
+    """Write a recipe with a sweep, with something in its text replaced, and load it."""
+
+    def load(old: str = "", new: str = "", profile: str = "full") -> schema.Recipe:
+        assert old in SWEPT
+        (folder / "swept.yml").write_text(SWEPT.replace(old, new) if old else SWEPT)
+        forget()
+        return recipes.load("swept", profile)
+
+    return load
+
+
+def refused_sweep(sweep: Callable[..., schema.Recipe], old: str, new: str) -> str:
+    with pytest.raises(FlowerlibError) as caught:
+        sweep(old, new)
+    assert "\n" not in str(caught.value) and "recipe 'swept'" in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_sweep_is_one_recipe_for_each_row_and_seed_with_the_rows_values(sweep: Callable[..., schema.Recipe]) -> None:
+    recipe = sweep()
+    found = recipes.rows(recipe)
+    assert list(found) == ["plain", "wide", "flipped"]
+    assert [[each.seed for each in seeds] for seeds in found.values()] == [[4, 5]] * 3
+    own = {"plain": {}, "wide": {"model.widths": (32, 64), "training.epochs": 3}, "flipped": {"augment.flip": True}}
+    base = flat(recipe.model_dump(exclude={"sweep"}))
+    for row, seeds in found.items():
+        for each in seeds:
+            assert each.sweep is None
+            values = flat(each.model_dump(exclude={"sweep"}))
+            assert {key: value for key, value in values.items() if value != base[key]} == own[row] | {"seed": each.seed}
+
+
+def test_a_row_is_trained_as_the_recipe_with_its_values_would_be(sweep: Callable[..., schema.Recipe]) -> None:
+    found = recipes.rows(sweep())
+    assert found["plain"][1].shaping() == recipes.load("base@seed=5", "full").shaping()
+    alone = recipes.load("base@seed=4@model.widths=[32, 64]@training.epochs=3", "full")
+    assert found["wide"][0].shaping() == alone.shaping()
+
+
+def test_a_profiles_values_reach_the_rows_and_a_rows_own_win(sweep: Callable[..., schema.Recipe]) -> None:
+    found = recipes.rows(sweep(profile="smoke"))
+    epochs = {row: each.training.epochs for row, (each, _) in found.items() if each.training}
+    assert epochs == {"plain": 6, "wide": 3, "flipped": 6}
+    assert {each.data.name for seeds in found.values() for each in seeds if each.data} == {"drawn"}
+
+
+def test_a_sweep_has_three_seeds_if_it_says_none(sweep: Callable[..., schema.Recipe]) -> None:
+    assert [each.seed for each in recipes.rows(sweep("    seeds: [4, 5]\n"))["wide"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("training.epoch: 3", ["row 'wide'", "training.epoch is not a key", "training.epochs"]),
+        ("sed: 3", ["row 'wide'", "sed is not a key"]),
+        ("training: 3", ["row 'wide'", "training is not a key"]),
+        ("name: other", ["row 'wide'", "name is not a key"]),
+        ("model.dropout: 2", ["row 'wide'", "model.dropout", "less than 1"]),
+        ("augment.balance: true", ["row 'wide'", "balance", "augment.flip"]),
+        ("model.l2: 0.1", ["model.l2", "shen_cnn"]),
+        ("seed: 7", ["row 'wide'", "seed", "sweep.seeds"]),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_refused_when_the_sweep_is_loaded(
+    sweep: Callable[..., schema.Recipe], wrong: str, words: list[str]
+) -> None:
+    message = refused_sweep(sweep, "training.epochs: 3", wrong)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("reference: plain", "reference: plane", ["sweep: reference plane", "plain, wide, flipped"]),
+        ("    reference: plain\n", "", ["sweep.reference"]),
+        ("seeds: [4, 5]", "seeds: []", ["sweep.seeds"]),
+        ("reference: plain", "reference: plain\n    columns: 3", ["sweep.columns"]),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused_by_its_key(
+    sweep: Callable[..., schema.Recipe], old: str, new: str, words: list[str]
+) -> None:
+    message = refused_sweep(sweep, old, new)
+    assert all(word in message for word in words), message
+
+
+def test_a_recipe_without_a_sweep_has_no_rows(folder: Path) -> None:
+    with pytest.raises(FlowerlibError, match="^recipe 'base' has no sweep$"):
+        recipes.rows(recipes.load("base", "full"))
