@@ -66,7 +66,8 @@ def reported_vs_reproduced(
                 "reduced": _note(claim.run, profile) if found else "not yet",
             }
         )
-    return pd.DataFrame(rows).astype({"n": "Int64", "reproduced": object})
+    whole = pd.Series([row["reproduced"] for row in rows], dtype=object)  # a column of floats would lose its integers
+    return pd.DataFrame(rows).assign(reproduced=whole).astype({"n": "Int64"})
 
 
 def _plain(found: dict[str, Any]) -> float | int:

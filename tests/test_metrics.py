@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from flowerlib import metrics
 from flowerlib.errors import FlowerlibError
 
+RNG = np.random.default_rng(7)
+
 SHARES = (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_f1, metrics.weighted_f1)
 NAMES = [f"flower {i}" for i in range(12)]
 
@@ -90,7 +92,8 @@ def test_classification_gives_each_score_of_the_most_probable_class():
     rng = np.random.default_rng(6)
     labels, probabilities = rng.integers(0, 5, 90), rng.dirichlet(np.ones(5), 90)
     predictions = probabilities.argmax(axis=1)
-    assert metrics.classification(labels, probabilities, seed=3) == {
+    scores = metrics.classification(labels, probabilities, seed=3)
+    assert {name: score for name, score in scores.items() if "precision" not in name} == {
         "accuracy": metrics.accuracy(labels, predictions),
         "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, 3),
         "macro_f1": metrics.macro_f1(labels, predictions, 3),
@@ -339,6 +342,38 @@ def test_softmax_equals_scipy_and_bears_logits_that_overflow():
     assert result.dtype == np.float64
     np.testing.assert_allclose(result, scipy.special.softmax(logits.astype(np.float64), axis=-1), rtol=1e-12)
     np.testing.assert_array_equal(metrics.softmax([[1e4, 0], [-1e4, -1e4]]), [[1, 0], [0.5, 0.5]])
+
+
+# --- class by class, for the record -------------------------------------------------------------------------
+
+
+def test_class_scores_are_scikit_learns_under_the_classes_names():
+    labels, predictions = RNG.integers(0, 4, 200), RNG.integers(0, 4, 200)
+    names = ["Bell-shaped Flowers", "Colt's Foot", "rose", "Pink-yellow Dahlia"]
+    scores = metrics.class_scores(labels, predictions, names)
+    found = reference.precision_recall_fscore_support(labels, predictions)
+    for label, name in enumerate(["bell_shaped_flowers", "colts_foot", "rose", "pink_yellow_dahlia"]):
+        for kind, values in zip(("precision", "recall", "f1", "support"), found, strict=True):
+            assert scores[f"{name}/{kind}"].value == pytest.approx(values[label])
+        for kind in ("precision", "recall", "f1"):
+            score = scores[f"{name}/{kind}"]
+            assert score.low < score.value < score.high
+
+
+def test_a_class_without_pictures_has_no_scores_and_one_never_answered_an_endless_precision():
+    scores = metrics.class_scores([0, 0, 2], [0, 2, 2], ["a", "b", "c"])
+    assert not [key for key in scores if key.startswith("b/")]
+    never = metrics.class_scores([0, 0, 1], [0, 0, 0], ["a", "b"])["b/precision"]
+    assert (never.value, never.low, never.high) == (0, 0, 1)
+
+
+def test_mean_precisions_are_scikit_learns():
+    labels, probabilities = RNG.integers(0, 5, 300), RNG.dirichlet(np.ones(5), 300)
+    scores = metrics.classification(labels, probabilities)
+    for average in ("macro", "weighted"):
+        expected = reference.precision_score(labels, probabilities.argmax(axis=1), average=average)
+        score = scores[f"{average}_precision"]
+        assert score.value == pytest.approx(expected) and score.low < score.value < score.high
 
 
 # --- bad input -------------------------------------------------------------------------------------------

@@ -160,12 +160,13 @@ def test_a_changed_value_is_named_with_before_and_after(house: House) -> None:
     assert not state("alone").done
 
 
-def test_a_changed_module_is_named(house: House) -> None:
-    house.write_notebook(SHOW, "from flowerlib import figures, metrics")
+def test_a_changed_function_is_named(house: House) -> None:
+    house.write_notebook(SHOW, "from flowerlib import figures, metrics", "figures.confusion, metrics.accuracy")
     recipe = recipes.load("alone", "smoke")
-    modules = pipeline.current_parts(recipe, "")["modules"]
-    house.record("alone", modules={**modules, "figures": "another"})
-    assert state("alone").reason == "changed since: figures"
+    functions = pipeline.current_parts(recipe, "")["functions"]
+    assert {"figures.confusion", "metrics.accuracy"} <= set(functions)
+    house.record("alone", functions={**functions, "figures.confusion": "another"})
+    assert state("alone").reason == "changed since: figures.confusion"
 
 
 def test_changed_data_are_named(house: House) -> None:

@@ -338,6 +338,14 @@ def test_a_misspelled_key_in_a_file_is_refused(folder: Path, text: str, key: str
     assert refusal("base") == f"recipes/some.yml, recipe 'base': {key} is not a key of a recipe"
 
 
+@pytest.mark.parametrize("section", ["data", "model", "augment", "training", "sweep"])
+def test_a_section_without_keys_is_refused_by_its_name(folder: Path, section: str) -> None:
+    text = "\n".join(line for line in SOME.splitlines() if not line.startswith(f"  {section}:"))
+    (folder / "some.yml").write_text(text.replace("  report: shen", f"  report: shen\n  {section}: fast", 1))
+    forget()
+    assert refusal("base").startswith(f"recipes/some.yml, recipe 'base': {section} = 'fast': ")
+
+
 def test_an_option_that_the_builder_does_not_take_is_refused_with_those_it_takes(folder: Path) -> None:
     message = refusal("base@model.l2=0.1")
     assert "model.l2" in message

@@ -424,7 +424,7 @@ def shown(monkeypatch):
 
     def batches(images, labels, epoch, *arguments, **options):
         made = real(images, labels, epoch, *arguments, **options)
-        epochs.append((epoch.indices, made.element_spec[0].shape[1]))
+        epochs.append((epoch.indices, next(made.as_numpy_iterator())[0].shape[1]))
         return made
 
     monkeypatch.setattr(augment, "batches", batches)

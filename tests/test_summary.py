@@ -1,0 +1,79 @@
+"""Tables that set the reports' numbers beside ours."""
+
+import math
+
+import pytest
+
+from flowerlib import recipes, splits, summary
+from flowerlib.metrics import slug
+
+
+def entry(value, low=None, high=None, interval="Wilson, photographs", n=320):
+    return {"value": value, "low": low, "high": high, "interval": interval, "n": n, "training_minutes": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("reported", "decimals", "found", "said"),
+    [
+        (0.81, 2, entry(0.80, 0.75, 0.84), "agrees"),
+        (0.85, 2, entry(0.80, 0.75, 0.846), "agrees"),  # 0.85 was rounded: it may have been 0.846
+        (0.86, 2, entry(0.80, 0.75, 0.846), "ours is lower"),
+        (0.70, 2, entry(0.80, 0.75, 0.84), "ours is higher"),
+        (320, 0, entry(320, interval="counted"), "agrees"),
+        (320, 0, entry(310, interval="counted"), "ours is lower"),
+    ],
+)
+def test_a_reported_number_agrees_when_it_lies_in_our_interval_as_rounded(reported, decimals, found, said):
+    assert summary.agreement(reported, decimals, found) == said
+
+
+def test_what_was_reduced_is_said_in_a_few_words():
+    assert summary._note("shen-fine", "laptop") == "10 of 50 epochs"
+    assert summary._note("shen-regularization", "laptop") == "px 64 of 96, 8,192 pictures shown"
+    assert summary._note("shen-fine", "full") == "nothing"
+
+
+def test_every_number_of_the_classification_sections_has_a_row():
+    rows = summary.classification_claims({}, "laptop")
+    claims = summary.claims()
+    tables = claims.key.str.match(
+        r"(hughes/(table[1235]|coarse|fine)|shen/(table[1-5]|coarse|fine|softmax|learning)|qu/table4.1)"
+    )
+    assert len(rows) >= tables.sum() > 100
+    assert set(rows.reduced) == {"not yet"}
+
+
+def test_every_run_that_a_classification_number_names_is_a_recipe_and_its_row_is_a_row():
+    claims = summary.claims()
+    for claim in claims[claims.run != ""].itertuples():
+        recipe = recipes.load(claim.run, "laptop")
+        if recipe.sweep:
+            assert claim.result.split("/")[0] in recipe.sweep.rows
+
+
+def test_a_sweeps_claims_are_the_reports_table():
+    assert summary.claimed_rows("shen-regularization")["plain"] == {"train": 0.99, "validation": 0.63, "test": 0.66}
+    assert summary.claimed_rows("shen-augmentation")["augmented"]["test"] == 0.81
+    assert summary.claimed_rows("hughes-bias") == {}
+
+
+def test_table_5_pairs_each_class_with_its_own():
+    results = {
+        f"hughes-fine/test/{slug(name)}/{part}": entry(0.5, 0.2, 0.8)
+        for name in splits.fine_names()
+        for part in ("precision", "recall", "f1")
+    }
+    table = summary.table5(results)
+    assert len(table) == 102 and list(table["class"])[:2] == ["Pink Primrose", "Hard-leaved Pocket Orchid"]
+    assert table["precision"].mean() == pytest.approx(0.85, abs=0.005)  # the report's macro average
+    assert (table["recall agrees"] == "agrees").sum() == ((table.recall > 0.19) & (table.recall < 0.81)).sum()
+    assert summary.table5({}).empty
+
+
+def test_counted_values_stay_whole_and_scores_unrounded():
+    results = {
+        "hughes-coarse/test/images": entry(320, interval="counted"),
+        "hughes-coarse/test/accuracy": entry(1 / 3, 0.3, 0.4),
+    }
+    rows = summary.classification_claims(results, "laptop").dropna(subset=["reproduced"])
+    assert {type(value) for value in rows.reproduced} == {int, float} and math.isclose(min(rows.reproduced), 1 / 3)
