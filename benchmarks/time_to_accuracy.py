@@ -68,7 +68,9 @@ def run(recipe: Recipe, dataset: Dataset, split: Split, minutes: float) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         trained = Trained("race")
         training.fit(racer, model, dataset, split, trained, Path(folder))
-    row: dict[str, object] = {f"{look + 1}/{LOOKS}": value for look, value in enumerate(trained.history["val_accuracy"])}
+    row: dict[str, object] = {
+        f"{look + 1}/{LOOKS}": value for look, value in enumerate(trained.history["val_accuracy"])
+    }
     row |= {"minutes": trained.minutes, "pictures shown": changes["presentations"]}
     row["parameters"] = summary.parameters(model)[0]
     return row

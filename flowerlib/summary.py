@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from flowerlib import recipes
+from flowerlib.comparisons import seeds_interval
 from flowerlib.metrics import slug
 from flowerlib.pipeline import build_folder
 from flowerlib.splits import DATA, fine_names
@@ -140,6 +141,31 @@ def _note(run: str, profile: str) -> str:
     return ", ".join(f"{each} epochs" if each[0].isdigit() and " of " in each else each for each in said) or "nothing"
 
 
+def hard_labels(results: dict[str, Any], runs: Iterable[str], labels: Iterable[int] = (2, 31)) -> pd.DataFrame:
+    """How hard the labels are that Shen found hardest (2025, section 2.6), counted from 0 and from 1.
+
+    Args:
+        results: from ``read``.
+        runs: on the 102 kinds.
+        labels: as the report prints them; it does not say where it counts from.
+
+    Returns:
+        Columns label, counted from, class, run, recall, low, high, n, rank (1 is the lowest recall of the 102).
+    """
+    rows = []
+    for run in runs:
+        keys = {name: f"{run}/test/{slug(name)}/recall" for name in fine_names()}
+        known = {name: results[key] for name, key in keys.items() if key in results}
+        for start, label in ((start, label) for start in (0, 1) for label in labels if known):
+            name = fine_names()[label - start]
+            found = known[name]
+            rank = 1 + sum(other["value"] < found["value"] for other in known.values())
+            row = {"label": label, "counted from": start, "class": name, "run": run, "recall": found["value"]}
+            rows.append(row | {key: found[key] for key in ("low", "high", "n")} | {"rank": rank})
+    columns = ["label", "counted from", "class", "run", "recall", "low", "high", "n", "rank"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def slips() -> pd.DataFrame:
     """Where a report's own text disagrees with itself: report, where, what."""
     frame = claims()
@@ -167,6 +193,22 @@ def runs_compared(results: dict[str, Any], profile: str) -> pd.DataFrame:
         row |= {"GFLOP": results[f"{run}/train/gflops"]["value"], "minutes": first["training_minutes"]}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def over_seeds(results: dict[str, Any], profile: str, metric: str = "test/accuracy") -> pd.DataFrame:
+    """One row a recipe that was run with several seeds: mean score with Student's 95 % interval, lowest and highest."""
+    found: dict[str, list[float]] = {}
+    for run in recipes.runs(profile):
+        name, changes = recipes.parse(run)
+        if set(changes) <= {"seed"} and f"{run}/{metric}" in results:
+            found.setdefault(name, []).append(results[f"{run}/{metric}"]["value"])
+    rows = []
+    for name, values in found.items():
+        if len(values) > 1:
+            score = seeds_interval(values)
+            row = {"run": name, "seeds": len(values), "mean": score.value, "low": score.low, "high": score.high}
+            rows.append(row | {"lowest seed": min(values), "highest seed": max(values)})
+    return pd.DataFrame(rows, columns=["run", "seeds", "mean", "low", "high", "lowest seed", "highest seed"])
 
 
 def headline_scores(results: dict[str, Any], profile: str) -> pd.DataFrame:

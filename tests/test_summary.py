@@ -77,3 +77,19 @@ def test_counted_values_stay_whole_and_scores_unrounded():
     }
     rows = summary.classification_claims(results, "laptop").dropna(subset=["reproduced"])
     assert {type(value) for value in rows.reproduced} == {int, float} and math.isclose(min(rows.reproduced), 1 / 3)
+
+
+def test_hard_labels_are_ranked_by_recall_counted_from_0_and_from_1():
+    names = splits.fine_names()
+    results = {f"shen-fine/test/{slug(name)}/recall": entry(label / 102, 0, 1) for label, name in enumerate(names)}
+    table = summary.hard_labels(results, ["shen-fine", "hughes-fine"])
+    assert table["class"].tolist() == ["canterbury bells", "garden phlox", "hard-leaved pocket orchid", "carnation"]
+    assert table["rank"].tolist() == [3, 32, 2, 31]
+
+
+def test_runs_that_differ_in_their_seed_alone_are_averaged():
+    values = {"qu-baseline-a": 0.18, "qu-baseline-a@seed=2": 0.20, "qu-baseline-a@seed=3": 0.19, "shen-fine": 0.7}
+    table = summary.over_seeds({f"{run}/test/accuracy": entry(value) for run, value in values.items()}, "laptop")
+    [row] = table.to_dict("records")
+    assert (row["run"], row["seeds"], row["lowest seed"], row["highest seed"]) == ("qu-baseline-a", 3, 0.18, 0.20)
+    assert row["mean"] == pytest.approx(0.19) and row["low"] < 0.19 < row["high"]
