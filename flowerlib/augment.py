@@ -49,7 +49,8 @@ def plan(indices: np.ndarray, labels: np.ndarray, augment: Augment, seed: int, e
     """The order and the random numbers of one epoch.
 
     With ``augment.balance`` every class is filled up to the largest with augmented copies, the originals staying as
-    they are (Shen 2025, section 2.3.1), but drawn anew each epoch instead of kept in memory.
+    they are (Shen 2025, section 2.3.1) unless they are cropped to another side, but drawn anew each epoch instead of
+    kept in memory.
 
     Args:
         indices: int (n,) positions of the part in the data set's arrays.
@@ -265,6 +266,9 @@ def batches(
         classes: their number, for float32 targets (batch, classes) that may be mixed; without it the targets are
             int32 labels (batch,).
     """
+    # Of a side that may change with the epoch TensorFlow is told nothing: it would build another graph for each, and
+    # which one a step runs, to the last bit of its sums, would depend on the epoch that a killed run goes on with.
+    told = None if out_px else images.shape[1]
     out_px = out_px or images.shape[1]
 
     def read(start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -283,7 +287,7 @@ def batches(
         kind = tf.int32 if classes is None else tf.float32
         # A step that is said to keep a state would be run one at a time, because operations are deterministic.
         pictures, targets = tf.numpy_function(read, [start], [tf.uint8, kind], stateful=False)
-        pictures = tf.ensure_shape(pictures, (None, out_px, out_px, 3))
+        pictures = tf.ensure_shape(pictures, (None, told, told, 3))
         return pictures, tf.ensure_shape(targets, (None,) if classes is None else (None, classes))
 
     options = tf.data.Options()

@@ -23,7 +23,7 @@ class Trained:
     Attributes:
         history: one value an epoch: loss (cross-entropy), objective (with the weight penalty), accuracy, val_loss,
             val_accuracy, val_balanced_accuracy, learning_rate and minutes (since the start, sessions added up).
-        first_steps: cross-entropy of each of the first steps, 100 at most.
+        first_steps: cross-entropy of each of the first epoch's steps, 100 at most.
         diverged_at: the epoch (from 1) whose loss was not a number, or None.
         machine: processor and cores that trained.
         date: when the last epoch ended, UTC.

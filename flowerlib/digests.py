@@ -175,6 +175,8 @@ def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
             continue
         definitions, imported = _definitions(module)
         if name not in definitions:
+            if name in imported and imported[name][1]:  # a name that the module only hands on
+                waiting.append(imported[name])
             continue
         node = definitions[name]
         found[key] = digest(_node_text(node))
@@ -223,6 +225,8 @@ def _named_functions(code: str) -> list[tuple[str, str]]:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
     ]
     named += [imported[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in imported]
+    dotted = [ast.unparse(node).split(".") for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    named += [(".".join(words[1:-1]), words[-1]) for words in dotted if words[0] == "flowerlib" and words[2:]]
     return [(module, name) for module, name in named if name]
 
 

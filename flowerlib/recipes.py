@@ -59,6 +59,8 @@ def rows(recipe: Recipe) -> dict[str, list[Recipe]]:
         where = f"recipe '{recipe.name}', row '{row}'"
         for key in changes:
             _check_key(key, where)
+            if key == "seed" or key.startswith("sweep."):
+                raise FlowerlibError(f"{where}: {key}: every row is trained with the seeds of sweep.seeds")
         values = _merge(own, _unflatten(changes))
         found[row] = [_validated(values | {"seed": seed}, where) for seed in recipe.sweep.seeds]
     return found
@@ -199,9 +201,10 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """What the profile changed of the recipe's own values, in words: ``epochs 12 of 170``."""
     said = []
     for section in ("data", "model", "augment", "training", "sweep"):
-        before, after = own.get(section) or {}, values.get(section) or {}
+        before, after = (each if isinstance(each, dict) else {} for each in (own.get(section), values.get(section)))
+        known = SECTIONS[section].model_fields
         for key, value in after.items():
-            default = SECTIONS[section].model_fields[key].default
+            default = known[key].default if key in known else None  # what is misspelled is refused later, by its file
             old = before.get(key, "the builder's own" if default is None else default)
             old = list(old) if isinstance(old, tuple) else old
             if key == "presentations" and old != value:
@@ -230,6 +233,10 @@ def _check_options(recipe: Recipe) -> None:
     if recipe.model is None:
         return
     accepted = builder_parameters(recipe.model.builder)
+    if recipe.augment.whitening_epsilon is not None and "whitening_rank" not in accepted:
+        raise FlowerlibError(
+            f"recipe '{recipe.name}': augment.whitening_epsilon: {recipe.model.builder} takes no whitening"
+        )
     for option in recipe.model.options():
         if option not in accepted:
             raise FlowerlibError(

@@ -42,6 +42,12 @@ class Model(Values):
     softmax: bool | None = Field(None, description="end in a softmax, which the loss then applies once more")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
 
+    @model_validator(mode="after")
+    def _blocks_and_widths_go_together(self) -> Self:
+        if self.blocks is not None and self.widths is not None and len(self.blocks) != len(self.widths):
+            raise ValueError(f"blocks {list(self.blocks)} and widths {list(self.widths)}: one of each a stage")
+        return self
+
     def options(self) -> dict[str, Any]:
         """What is passed to the builder; the output bias is set afterwards, from the training part's classes."""
         return self.model_dump(exclude={"builder", "output_bias"}, exclude_none=True)

@@ -48,6 +48,7 @@ def build(recipe: Recipe, split: Split, dataset: Dataset | None = None) -> keras
         fitted = whitening.fit(dataset.images[split.train.indices], recipe.augment.whitening_epsilon)
         options["whitening_rank"] = len(fitted.components)
     model = builder(recipe.model.builder)(len(split.names), recipe.data.size_px, **options)
+    _check_sizes(recipe, model)
     if recipe.augment.whitening_epsilon is not None:
         model.get_layer("whitening").set_weights([fitted.mean, fitted.components, fitted.gains])
     shares = np.bincount(split.train.labels, minlength=len(split.names)) / max(1, len(split.train))
@@ -57,6 +58,18 @@ def build(recipe: Recipe, split: Split, dataset: Dataset | None = None) -> keras
         objective.optimizer(recipe.training), objective.loss(recipe, shares), metrics=objective.metrics(recipe)
     )
     return model
+
+
+def _check_sizes(recipe: Recipe, model: keras.Model) -> None:
+    """Refuse training or test pictures of a side that the network does not take."""
+    assert recipe.training is not None and recipe.model is not None
+    side = model.input_shape[1]
+    wanted = {*recipe.training.sizes_px, recipe.training.test_px} - {None}
+    if side is not None and wanted - {side}:
+        raise FlowerlibError(
+            f"{recipe.name}: {recipe.model.builder} takes pictures of data.size_px {side} only:"
+            " leave training.sizes_px and training.test_px out"
+        )
 
 
 def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split) -> Trained:
@@ -154,8 +167,8 @@ def fit(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, trai
 
 def best_epoch(history: dict[str, list[float]], by: str) -> int:
     """The epoch (0-based) with the highest validation accuracy or the lowest validation loss; the first of equals."""
-    values = np.asarray(history[by])
-    return int(values.argmin() if by == "val_loss" else values.argmax())
+    values = np.asarray(history[by]) * (-1 if by == "val_loss" else 1)
+    return int(np.where(np.isnan(values), -np.inf, values).argmax())
 
 
 def _has_stopped(history: dict[str, list[float]], training: Training) -> bool:
@@ -206,7 +219,7 @@ def epoch_batches(recipe: Recipe, dataset: Dataset, split: Split, epoch: int) ->
 
 
 class _Steps(keras.callbacks.Callback):
-    """Set the rate before each step; keep the cross-entropy of each of a run's first steps.
+    """Set the rate before each step; keep the cross-entropy of each of the first epoch's first 100.
 
     Args:
         model: whose optimizer it is.
@@ -307,7 +320,9 @@ def _check_divergence(recipe: Recipe, trained: Trained, checkpoint: Path) -> Non
     if trained.diverged_at is None or recipe.may_diverge:
         return
     rate = trained.history["learning_rate"][-1]
-    good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no epoch before it was good"
+    good = "no epoch before it was good"
+    if trained.diverged_at > 1:
+        good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "the epoch before it was kept"
     raise FlowerlibError(
         f"{recipe.name}: the loss is not a number in epoch {trained.diverged_at} at learning rate {rate:g};"
         f" {good}: lower training.learning_rate, or say may_diverge"

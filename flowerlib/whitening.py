@@ -92,7 +92,8 @@ def _by_covariance(images: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np
     """Variances (values,) and components (values, values) where there are more pictures than values."""
     covariance = np.zeros((mean.size, mean.size))
     for block in _blocks(images):
-        covariance += (block - mean).T @ (block - mean)
+        centred = (block - mean).astype(np.float64)  # the rounding of float32 would pass for variance
+        covariance += centred.T @ centred
     variances, vectors = scipy.linalg.eigh(covariance / len(images), overwrite_a=True)
     return variances, vectors.T.astype(np.float32)
 

@@ -336,7 +336,7 @@ def test_hue_is_a_rotation_that_keeps_grey(share, reach):
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
     np.testing.assert_allclose(matrix @ [1, 1, 1] + offset, [1, 1, 1], atol=1e-12)
-    angle = np.deg2rad(reach) * (2 * np.float32(share) - 1)
+    angle = np.deg2rad(reach) * (2 * float(np.float32(share)) - 1)
     assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(angle))
 
 

@@ -13,7 +13,7 @@ class ZcaWhitening(keras.layers.Layer):
     """
 
     def __init__(self, rank: int, **kwargs: object) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**(kwargs | {"trainable": False}))  # a saved layer hands its own `trainable` back
         self.rank = rank
 
     def build(self, shape: tuple[int | None, ...]) -> None:
