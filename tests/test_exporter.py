@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from nbconvert.exporters import get_exporter
 
 from flowerlib import latex, recipes, results
+from flowerlib.checkpoints import Trained
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME, RunExporter
 from flowerlib.metrics import Score
-from flowerlib.training import Trained
 
 SCORE = Score(1 / 3, 0.123456789012, 0.987654321098, 320, "Wilson, photographs")
 FRAME = pd.DataFrame({"class": ["rose", "a_b & c"], "share": [2 / 3, np.nan], "n": [3, 4]})
@@ -143,6 +143,35 @@ def test_what_was_counted_has_no_interval(notebook: Notebook) -> None:
     assert (entry["value"], entry["low"], entry["high"], entry["interval"]) == (3_121_286, None, None, "counted")
 
 
+def test_answers_are_kept_for_each_picture_and_come_back_as_numbers(notebook: Notebook) -> None:
+    labels, predicted = np.array([3, 0, 101, 7]), np.array([3, 1, 101, 0])
+    notebook.began().cell("answers", lambda: results.predictions(labels, predicted))
+    kept = notebook.export()[0]["predictions"]["test"]
+    assert [int(word) for word in kept["labels"].split()] == labels.tolist()
+    assert [int(word) for word in kept["predicted"].split()] == predicted.tolist()
+    assert notebook.shown()["text/plain"] == "4 answers kept: 2 right"
+
+
+def test_an_exact_number_has_neither_interval_nor_a_rounded_value(notebook: Notebook) -> None:
+    notebook.began().cell("cost", lambda: results.exact({"train/gflops": 1.29 / 3}))
+    found = notebook.export()[0]["results"]["train/gflops"]
+    assert found["value"] == 1.29 / 3 and found["low"] is found["high"] is None and found["interval"] == "exact"
+
+
+def test_an_endless_interval_is_null(notebook: Notebook) -> None:
+    score = Score(0.5, -math.inf, math.inf, 2, "t, paired, seeds")
+    notebook.began().cell("scores", lambda: results.numbers({"plain/test/difference": score}))
+    found = notebook.export()[0]["results"]["plain/test/difference"]
+    assert found["value"] == 0.5 and found["low"] is found["high"] is None
+
+
+def test_the_history_that_runs_are_raced_by_stands_with_the_training(notebook: Notebook) -> None:
+    history = {"minutes": [1.0, 2.0], "val_accuracy": [0.1, 0.2], "loss": [3.0, 2.0]}
+    trained = Trained("digest", history)
+    notebook.began().cell("scores", lambda: results.counts({"train/epochs": 2}, trained))
+    assert notebook.export()[0]["training"]["history"] == {"minutes": [1.0, 2.0], "val_accuracy": [0.1, 0.2]}
+
+
 def test_a_bound_that_is_not_a_number_is_null(notebook: Notebook) -> None:
     half = Score(0.5, math.nan, 0.7, 3, "one-sided")
     record, _ = notebook.began().cell("half", lambda: results.numbers({"test/x": half})).export()
@@ -160,6 +189,7 @@ def test_the_training_behind_a_score_is_recorded_with_it(notebook: Notebook) -> 
         "diverged_at": None,
         "date": "2026-01-02T03:04:05+00:00",
         "machine": "a machine",
+        "history": {"minutes": [0.5, 1.25]},
     }
 
 

@@ -16,7 +16,7 @@ from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.text import Text
 
-from flowerlib import figures, pictures, splits, style
+from flowerlib import figures, pictures, splits, style, whitening
 from flowerlib.errors import FlowerlibError
 
 FINE, COARSE = list(splits.fine_names()), list(splits.coarse_map("coarse-2024")[1])
@@ -89,6 +89,9 @@ DRAWN = {
     "rows of 12": lambda: pictures.rows([some_pictures(12)] * 3, LONG[:3]),
     "rows of one": lambda: pictures.rows([some_pictures(1)], ["photograph"], ["a rose"]),
     "no rows": lambda: pictures.rows([], []),
+    "whitened": lambda: pictures.whitened(
+        whitening.fit(some_pictures(12), 1e-6), some_pictures(12)[:6], 255 - some_pictures(6)
+    ),
     "confusion 10": lambda: figures.confusion(matrix(10), COARSE),
     "confusion 10 long": lambda: figures.confusion(matrix(10), LONG),
     "confusion 20": lambda: figures.confusion(matrix(20), FINE[:20]),
