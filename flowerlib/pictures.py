@@ -11,6 +11,7 @@ from flowerlib.style import GAP_IN, LINE_IN, WIDTH_IN, figure, none, require, st
 from flowerlib.whitening import Whitening
 
 MOST_IN_A_ROW = 12
+PHOTOGRAPHS = "photographs"  # the gid of figures whose pictures may be stored with loss
 
 
 def _tiles(
@@ -40,6 +41,7 @@ def _tiles(
     boxes: list[tuple[float, float, float, float]] = []
     bottoms = np.cumsum(rows) - spare / 2
     fig = figure(bottoms[-1] + (GAP_IN + spare) / 2, None)
+    fig.set_gid(PHOTOGRAPHS)
     ax = fig.add_axes((0, 0, 1, 1))
     for i, picture in enumerate(pictures):
         x, y = left + i % columns * (wide + GAP_IN), float(bottoms[i // columns])

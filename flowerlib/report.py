@@ -15,7 +15,7 @@ from flowerlib import pipeline, recipes, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
 
-FIGURES_MIB, PDF_MIB = 25, 15  # what may be committed
+FIGURES_MIB, PDF_MIB, PNG_KIB = 25, 15, 100  # what may be committed
 
 
 def make(profile: str) -> Path:
@@ -260,7 +260,7 @@ def publish(profile: str, *, partial: bool = False) -> None:
     fresh.mkdir()
     try:
         for record in records(profile):
-            shutil.copytree(build / "figures" / record["run"], fresh / record["run"])
+            shutil.copytree(build / "figures" / record["run"], fresh / record["run"], ignore=_too_large)
         shutil.copyfile(build / "results.json", fresh / "results.json")
         _check_size(
             pipeline.PUBLISHED, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB
@@ -272,6 +272,11 @@ def publish(profile: str, *, partial: bool = False) -> None:
     part = pipeline.ROOT / ".report.part.pdf"
     shutil.copyfile(pdf, part)
     part.replace(pipeline.ROOT / "report.pdf")
+
+
+def _too_large(folder: str, names: list[str]) -> set[str]:
+    """PNGs of many photographs stay out of git: the PDF of the same name has them in a fraction of the space."""
+    return {name for name in names if name.endswith(".png") and Path(folder, name).stat().st_size > PNG_KIB * 2**10}
 
 
 def _check_size(path: Path, size: int, most: int) -> None:

@@ -44,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 4,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
     "figure.dpi": 150,
+    "image.composite_image": False,  # pictures side by side stay apart in a PDF, without transparency between them
     "pdf.fonttype": 42,
 }
 

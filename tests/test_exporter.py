@@ -1,5 +1,6 @@
 """What a notebook shows under a name arrives in the record and the files, whole and unrounded, or is refused."""
 
+import io
 import json
 import math
 import subprocess
@@ -12,11 +13,12 @@ from typing import Any
 import nbformat
 import numpy as np
 import pandas as pd
+import pypdf
 import pytest
 from matplotlib.figure import Figure
 from nbconvert.exporters import get_exporter
 
-from flowerlib import latex, recipes, results
+from flowerlib import figures, latex, pictures, recipes, results
 from flowerlib.checkpoints import Trained
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME, RunExporter
@@ -91,6 +93,26 @@ def test_a_figure_arrives_as_pdf_and_png_with_caption_alt_text_and_cell(notebook
     assert set(files) == {"curves.pdf", "curves.png"}
     assert files["curves.pdf"].startswith(b"%PDF-") and files["curves.pdf"].rstrip().endswith(b"%%EOF")
     assert files["curves.png"].startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_photographs_arrive_as_jpeg_in_the_pdf_and_plots_without_loss(notebook: Notebook) -> None:
+    photographs = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), dtype=np.uint8)
+
+    def show():
+        return results.figure(pictures.image_grid(photographs, list("abcd")), "grid", caption="Four.", alt="Four.")
+
+    _, files = notebook.began().cell("look", show).export()
+    [page] = pypdf.PdfReader(io.BytesIO(files["grid.pdf"])).pages
+    assert [image["/Filter"] for image in (each.indirect_reference.get_object() for each in page.images)] == [
+        "/DCTDecode"
+    ] * 4
+    assert "a" in page.extract_text()
+    matrix = np.eye(10, dtype=int)
+    notebook.cell(
+        "plot", lambda: results.figure(figures.confusion(matrix, list("abcdefghij")), "m", caption="", alt="")
+    )
+    plot = pypdf.PdfReader(io.BytesIO(notebook.export()[1]["m.pdf"])).pages[0]
+    assert all(image.indirect_reference.get_object()["/Filter"] != "/DCTDecode" for image in plot.images)
 
 
 def test_one_output_serves_the_screen_and_the_report(notebook: Notebook) -> None:
