@@ -845,8 +845,8 @@ def test_a_killed_run_has_the_history_of_an_unbroken_one(whole: Copy, broken: Co
 def test_a_changed_plot_is_drawn_again_without_training(broken: Copy) -> None:
     before, trained = broken.record(RUN), broken.trainings()
     assert len(trained) == 1
-    with broken.edited("flowerlib/figures.py", lambda text: f"{text}\nONE_MORE = 1\n"):
-        assert "changed since: figures" in broken.status()[RUN]
+    with broken.edited("flowerlib/style.py", replaced("GAP_IN = 8.0,", "GAP_IN = 8.5,")):
+        assert "style.TEXT_PT" in broken.status()[RUN]
         done = broken.flowerlib("run", RUN, "--profile", "smoke")
         assert RUN not in broken.status()
     after = broken.record(RUN)
