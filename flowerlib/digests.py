@@ -22,6 +22,7 @@ UNHASHED = (
     *("digests", "errors", "execution", "exporter", "fetch", "contents", "pipeline", "progress", "recipes", "schema"),
     *("report", "__main__"),
 )
+NAMED = 6  # changes that are named; beyond them their number is enough
 # A recipe's value picks one entry: that entry is hashed, the choice is not.
 CHOICES = ("BUILDERS", "SCHEDULES")
 TRAINING_ROOTS = (("training", "build"), ("training", "fit_or_load"), ("data", "load"), ("splits", "make"))
@@ -111,7 +112,9 @@ def differences(before: dict[str, Any], parts: dict[str, Any]) -> str:
         then = before.get(name, {})  # a record of an older form may lack it
         now = parts.get(name, {})
         said += [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    return f"changed since: {', '.join(dict.fromkeys(said)) or 'profile or departures'}"
+    said = list(dict.fromkeys(said)) or ["profile or departures"]
+    more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return f"changed since: {', '.join(said[:NAMED])}{more}"
 
 
 def _changed_values(before: dict[str, Any], parts: dict[str, Any]) -> str:

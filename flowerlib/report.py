@@ -152,7 +152,10 @@ def _dates(found: list[dict[str, Any]]) -> str:
 def _missing(profile: str, found: list[dict[str, Any]]) -> dict[str, str]:
     """Why each known run has no record in this profile."""
     made = {record["run"] for record in found}
-    listed = {state.run: state.reason for state in pipeline.states(profile)}
+    listed = {
+        state.run: "to be run again" if state.reason.startswith("changed since") else state.reason
+        for state in pipeline.states(profile)
+    }
     everywhere = [run for other in recipes.PROFILES for run in recipes.runs(other)]
     reasons = {run: f"{run}: not in the {profile} profile" for run in (*everywhere, *recipes.names())}
     reasons |= {run: f"{run}: {reason}" for run, reason in listed.items()}

@@ -52,15 +52,15 @@ def judged(profile: str) -> pd.DataFrame:
             continue
         tests.append(_difference(one, other))
         accuracy = [float((labels == predicted).mean()) for labels, predicted in (one, other)]
-        rows.append({"question": pair.question, "source": pair.source, "claimed": pair.claimed, "accuracy": accuracy})
+        rows.append({"question": pair.question, "claimed": pair.claimed, "accuracy": accuracy})
     adjusted = comparisons.holm([each.p for each in tests])
     table = []
     for row, test, p in zip(rows, tests, adjusted.tolist(), strict=True):
-        line = {"question": row["question"], "source": row["source"], "claimed": row["claimed"]}
+        line = {"question": row["question"], "claimed": row["claimed"]}
         line |= {"first": row["accuracy"][0], "second": row["accuracy"][1], "difference": test.value}
         line |= {"low": test.low, "high": test.high, "p": p, "n": test.n, "verdict": said(test, p, row["claimed"])}
         table.append(line)
-    columns = ["question", "source", "claimed", "first", "second", "difference", "low", "high", "p", "n", "verdict"]
+    columns = ["question", "claimed", "first", "second", "difference", "low", "high", "p", "n", "verdict"]
     return pd.DataFrame(table, columns=columns)
 
 
