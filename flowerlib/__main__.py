@@ -65,7 +65,7 @@ def status(profile: Profile = "laptop") -> None:
     for state in found:
         word = "done" if state.done else "left out" if state.blocked else "to do"
         minutes = "" if state.done or state.blocked else f"  about {state.minutes:g} min"
-        print(f"{word:9}{state.run:{width}}{state.reason}{minutes}".rstrip())
+        print(f"{word:9}{state.run.ljust(width)}{state.reason}{minutes}".rstrip())
     waiting = [state for state in found if not state.done and not state.blocked]
     total = sum(state.minutes for state in waiting)
     verdict = f"{len(waiting)} to do, about {total:g} minutes" if waiting else "nothing to do"
