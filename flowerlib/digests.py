@@ -88,6 +88,7 @@ def _label_files(recipe: Recipe) -> list[str]:
 def _claims(functions: Iterable[str]) -> dict[str, str]:
     """The reports' claims are values as much as a recipe's, for whoever compares with them."""
     files = {"summary.claims": "reported.csv", "summary.table5": "reported_hughes_table5.csv"}
+    files["verdicts.pairs"] = "comparisons.csv"
     return {name: file_digest(name) for function, name in files.items() if function in functions}
 
 

@@ -22,7 +22,7 @@ GOALS = {"Shen's 0.72": 0.72, "Hughes's 0.83": 0.83}  # the reports' scores on 1
 
 
 def pairs() -> pd.DataFrame:
-    """The comparisons of single runs (data/comparisons.csv): question, one, other, metric, claimed difference."""
+    """The comparisons of single runs (data/comparisons.csv): question, one, other, claimed difference of accuracy."""
     return pd.read_csv(DATA / "comparisons.csv").fillna({"report": "", "source": ""})
 
 
