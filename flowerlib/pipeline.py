@@ -225,24 +225,39 @@ def swap(fresh: Path, folder: Path) -> None:
 
 
 def merge(profile: str, path: Path) -> None:
-    """Write the one list of numbers from the records of every run but those that compare runs."""
-    merged: dict[str, Any] = {}
+    """Write the one list of numbers from the records of every run but those that compare runs.
+
+    Two objects: ``numbers``, a line a number that names its run, and ``runs``, where each run's numbers come from.
+    """
+    numbers: dict[str, Any] = {}
+    runs: dict[str, Any] = {}
     for name in recipes.runs(profile):
         recipe = recipes.load(name, profile)
         record = _record(recipe, False)
         if record is not None and recipe.uses != ("*",):
-            merged |= entries(record)
+            runs[name] = _origin(record)
+            numbers |= {f"{name}/{key}": {**value, "run": name} for key, value in record["results"].items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.json")
-    part.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.write_text(f'{{"numbers": {_a_line_each(numbers)},\n"runs": {_a_line_each(runs)}}}\n', encoding="utf-8")
     part.replace(path)
+
+
+def _a_line_each(entries: dict[str, Any]) -> str:
+    lines = [f"{json.dumps(key)}: {json.dumps(entries[key], sort_keys=True)}" for key in sorted(entries)]
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def entries(record: dict[str, Any]) -> dict[str, Any]:
     """A record's numbers under ``<run>/<part>/<metric>``, each with where it comes from."""
+    origin = _origin(record) | {"run": record["run"]}
+    return {f"{record['run']}/{key}": {**value, **origin} for key, value in record["results"].items()}
+
+
+def _origin(record: dict[str, Any]) -> dict[str, Any]:
+    """Where all numbers of a run come from."""
     facts, training = record["facts"], record.get("training") or {}
-    origin = {
-        "run": record["run"],
+    return {
         "profile": record["profile"],
         "seed": facts["seed"],
         "notebook": facts["notebook"],
@@ -255,7 +270,6 @@ def entries(record: dict[str, Any]) -> dict[str, Any]:
         "machine": facts["machine"],
         "libraries": facts["libraries"],
     }
-    return {f"{record['run']}/{key}": {**value, **origin} for key, value in record["results"].items()}
 
 
 def prepare(profile: str) -> dict[str, list[str]]:

@@ -24,7 +24,8 @@ REPORTS = {"hughes": "Hughes", "cicalla": "Cicalla et al.", "ash": "Ash et al.",
 
 def read(profile: str) -> dict[str, Any]:
     """The merged results of a profile: ``<run>/<part>/<metric>`` -> value, low, high, n and where it comes from."""
-    return json.loads((build_folder(profile) / "results.json").read_text(encoding="utf-8"))
+    merged = json.loads((build_folder(profile) / "results.json").read_text(encoding="utf-8"))
+    return {key: {**number, **merged["runs"][number["run"]]} for key, number in merged["numbers"].items()}
 
 
 def claims() -> pd.DataFrame:
@@ -62,7 +63,7 @@ def reported_vs_reproduced(
                 "reproduced": _plain(found) if found else None,
                 "low": found["low"] if found else None,
                 "high": found["high"] if found else None,
-                "n": found["n"] if found else None,
+                "n": found["n"] if found and found["interval"] not in ("counted", "exact") else None,
                 "verdict": agreement(claim.value, int(claim.decimals), found) if found else "",
                 "reduced": _note(claim.run, profile) if found else "not yet",
             }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flowerlib import comparisons, recipes, summary
+from flowerlib import comparisons, metrics, recipes, summary
 from flowerlib.comparisons import Difference
 from flowerlib.pipeline import record_folder
 from flowerlib.splits import DATA
@@ -62,6 +62,31 @@ def judged(profile: str) -> pd.DataFrame:
         table.append(line)
     columns = ["question", "claimed", "first", "second", "difference", "low", "high", "p", "n", "verdict"]
     return pd.DataFrame(table, columns=columns)
+
+
+def imbalance(profile: str, key: str = "imbalance") -> pd.DataFrame:
+    """What taking the classes' shares out of the loss does to accuracy and to mean class accuracy.
+
+    Args:
+        profile: whose runs they are.
+        key: of the pair in data/comparisons.csv; both of its runs answered the same pictures.
+
+    Returns:
+        A row a score: with, without, their difference with its 95 % interval, n; empty where a run was not made.
+    """
+    [pair] = pairs().query("key == @key").itertuples()
+    one, other = answers(pair.one, profile), answers(pair.other, profile)
+    columns = ["score", "with", "without", "difference", "low", "high", "n"]
+    if one is None or other is None:
+        return pd.DataFrame(columns=columns)
+    labels, both = one[0], (one[1], other[1])
+    test = comparisons.mcnemar(labels, *both)
+    spans = {"accuracy": (test.low, test.high), "balanced_accuracy": comparisons.bootstrap_difference(labels, *both)}
+    rows = []
+    for metric, span in spans.items():
+        first, second = (getattr(metrics, metric)(labels, each).value for each in both)
+        rows.append([metric.replace("_", " "), first, second, first - second, *span, len(labels)])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def said(test: Difference, p: float, claimed: float) -> str:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from flowerlib import __main__ as command_line
-from flowerlib import digests, fetch, pipeline, recipes, report
+from flowerlib import digests, fetch, pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME
 
@@ -397,13 +397,12 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
     path = pipeline.build_folder("smoke") / "results.json"
     pipeline.merge("smoke", path)
     merged = json.loads(path.read_text())
-    assert set(merged) == {"alone/test/accuracy", "other/test/accuracy"}, (
+    assert set(merged["numbers"]) == {"alone/test/accuracy", "other/test/accuracy"}, (
         "only the runs of the profile that are compared"
     )
-    assert merged["alone/test/accuracy"] == {
-        **ENTRY,
-        "cell": "cell-0",
-        "run": "alone",
+    assert merged["numbers"]["alone/test/accuracy"] == {**ENTRY, "cell": "cell-0", "run": "alone"}
+    assert set(merged["runs"]) == {"alone", "other"}
+    assert merged["runs"]["alone"] == {
         "profile": "smoke",
         "seed": 7,
         "notebook": "small",
@@ -416,6 +415,8 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
         "machine": "a machine",
         "libraries": {"keras": "3"},
     }
+    joined = {**merged["numbers"]["alone/test/accuracy"], **merged["runs"]["alone"]}
+    assert summary.read("smoke")["alone/test/accuracy"] == joined == pipeline.trace("alone/test/accuracy", "smoke")
 
 
 def test_minutes_and_machine_of_the_training_stand_beside_its_numbers(house: House) -> None:

@@ -71,8 +71,20 @@ def test_without_a_claim_the_better_run_is_named_or_none(build):
     assert table["ours, or Hughes's network, on 102 kinds?"] == comparisons.UNKNOWN
 
 
+def test_what_the_shares_in_the_loss_do_is_told_for_both_accuracies(build):
+    labels = np.repeat([0, 1], [80, 20])
+    frequent = np.where(np.arange(100) < 90, 0, 1)  # names the frequent class, and half of the rare one
+    build("ours-coarse-2024", labels, labels)
+    build("ours-coarse-2024@training.logit_adjustment=0", labels, frequent)
+    accuracy, balanced = verdicts.imbalance("laptop").to_dict("records")
+    assert (accuracy["without"], balanced["without"]) == (0.9, 0.75)
+    assert accuracy["difference"] == pytest.approx(0.1) and balanced["difference"] == pytest.approx(0.25)
+    assert accuracy["low"] > 0 and 0 < balanced["low"] < 0.25 < balanced["high"] and balanced["n"] == 100
+
+
 def test_no_runs_give_an_empty_table_with_its_columns(build):
     assert verdicts.judged("laptop").empty and "verdict" in verdicts.judged("laptop")
+    assert verdicts.imbalance("laptop").empty and "difference" in verdicts.imbalance("laptop")
     assert verdicts.split_audit({}).empty and "accuracy" in verdicts.split_audit({})
     assert verdicts.sweeps_judged({}, "laptop").empty and verdicts.race("laptop") == {}
 
