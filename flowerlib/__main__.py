@@ -14,10 +14,17 @@ Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="oxford102, flowers5 or all")] = "all") -> None:
-    """Fetch the photographs and verify them."""
+def fetch(
+    name: Annotated[str, typer.Argument(help="oxford102, flowers5 or all")] = "all",
+    weights: Annotated[str, typer.Option(help="ImageNet weights of a network instead, such as vgg16")] = "",
+) -> None:
+    """Fetch the photographs, or a network's ImageNet weights, and verify them."""
     from flowerlib import fetch as fetching
+    from flowerlib import weights as weight_files
 
+    if weights:
+        print(f"{weights}: {weight_files.fetch(weights)}")
+        return
     for dataset in fetching.DATASETS if name == "all" else [name]:
         for file, path in fetching.fetch_dataset(dataset).items():
             print(f"{file}: {path}")

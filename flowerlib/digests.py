@@ -8,11 +8,12 @@ everything of flowerlib that the function names, so that a new plot or a new sco
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flowerlib import weights
 from flowerlib.errors import FlowerlibError
 from flowerlib.schema import Recipe
 
@@ -20,12 +21,13 @@ PACKAGE = Path(__file__).resolve().parent
 # They carry values that are hashed themselves, or only look.
 UNHASHED = (
     *("digests", "errors", "execution", "exporter", "fetch", "contents", "pipeline", "progress", "recipes", "schema"),
-    *("report", "__main__"),
+    *("report", "weights", "__main__"),
 )
 NAMED = 6  # changes that are named; beyond them their number is enough
 # A recipe's value picks one entry: that entry is hashed, the choice is not.
 CHOICES = ("BUILDERS", "SCHEDULES")
 TRAINING_ROOTS = (("training", "build"), ("training", "fit_or_load"), ("data", "load"), ("splits", "make"))
+FINE_TUNING_ROOTS = (("finetuning", "build"), ("finetuning", "fit_or_load"), ("data", "load"), ("splits", "make"))
 
 
 def training_digest(recipe: Recipe, manifest: str) -> str:
@@ -38,19 +40,39 @@ def training_digest(recipe: Recipe, manifest: str) -> str:
     return digest(training_parts(recipe, manifest))
 
 
-def training_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
-    """What a training rests on: values, data, label files, builder, schedule and training with what they call."""
+def training_parts(recipe: Recipe, manifest: str, needs: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a training rests on: values, data, label files, weights, builder, schedule and training with what they call.
+
+    Args:
+        recipe: with its values in a profile.
+        manifest: checksum of the data.
+        needs: of ``needed``, where the weights are not at hand; they are asked for their checksums by default.
+    """
     parts: dict[str, Any] = {"values": recipe.shaping(), "data": manifest, "functions": {}, "labels": {}}
     if recipe.data is not None:
         parts["labels"] = {name: file_digest(name) for name in _label_files(recipe)}
-    if recipe.model is not None and recipe.training is not None:
-        chosen = [_find("models", recipe.model.builder), ("schedules", recipe.training.schedule)]
-        parts["functions"] = function_digests([*TRAINING_ROOTS, *chosen])
+    if recipe.model is not None and (recipe.training or recipe.finetuning):
+        chosen = [_find("models", recipe.model.builder)]
+        chosen += [("schedules", recipe.training.schedule)] if recipe.training else []
+        chosen += [("groups", "kinds")] if recipe.data and recipe.data.learned == "kinds" else []
+        parts["functions"] = function_digests([*(FINE_TUNING_ROOTS if recipe.finetuning else TRAINING_ROOTS), *chosen])
+    if recipe.needs:
+        parts["weights"] = dict(needs) if needs is not None else needed(recipe)
     return parts
 
 
+def needed(recipe: Recipe) -> dict[str, str]:
+    """Checksums of the pretrained weights that a recipe needs: need -> sha256."""
+    return {need: weights.checksum(need.removeprefix("weights/")) for need in recipe.needs}
+
+
 def results_parts(
-    recipe: Recipe, manifest: str, code: str, used: dict[str, str], rows: dict[str, list[Recipe]] | None = None
+    recipe: Recipe,
+    manifest: str,
+    code: str,
+    used: dict[str, str],
+    rows: dict[str, list[Recipe]] | None = None,
+    needs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a run's results rest on; the hash of it is the digest that stands in the run's record.
 
@@ -60,12 +82,13 @@ def results_parts(
         code: the notebook's code cells, joined.
         used: run name -> results digest of the runs that it uses.
         rows: of a sweep: row -> the recipes of its trainings.
+        needs: as in ``training_parts``.
     """
     rows = rows or {}
-    training = training_parts(recipe, manifest)
+    training = training_parts(recipe, manifest, needs)
     functions = training["functions"] | function_digests(_named_functions(code))
     for each in (each for row in rows.values() for each in row):
-        functions |= training_parts(each, manifest)["functions"]
+        functions |= training_parts(each, manifest, needs)["functions"]
     return training | {
         "functions": functions,
         "rows": {row: digest([each.shaping() for each in recipes]) for row, recipes in rows.items()},
@@ -109,7 +132,7 @@ def differences(before: dict[str, Any], parts: dict[str, Any]) -> str:
     for name in ("values", "data", "cells"):
         if before.get(name) != parts.get(name):
             said.append({"values": _changed_values(before, parts), "data": "data", "cells": "notebook cells"}[name])
-    for name in ("labels", "functions", "rows", "claims", "used"):
+    for name in ("labels", "weights", "functions", "rows", "claims", "used"):
         then = before.get(name, {})  # a record of an older form may lack it
         now = parts.get(name, {})
         said += [key for key in {**then, **now} if then.get(key) != now.get(key)]

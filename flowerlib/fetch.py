@@ -26,11 +26,13 @@ from flowerlib import contents
 from flowerlib.errors import FlowerlibError
 
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _SUMS = "SHA256SUMS"
 _TIMEOUT_S = 30
 LEAST_FREE = 500_000_000  # bytes; the photographs at 96 px take 226 MB, a training up to 60
 
-# md5: as published with the data set. sha256: as TensorFlow Datasets lists this archive.
+# md5: as published with the data set, or as keras.applications lists its weights (it lists none for MobileNetV2, so
+# that a download could not be proved). sha256: as TensorFlow Datasets lists this archive.
 OFFICIAL: dict[str, tuple[str, str]] = {
     "oxford102/102flowers.tgz": (f"{_OXFORD}/102flowers.tgz", "md5:52808999861908f626f3c1f4e79d11fa"),
     "oxford102/imagelabels.mat": (f"{_OXFORD}/imagelabels.mat", "md5:e0620be6f572b9609742df49c70aed4d"),
@@ -38,6 +40,22 @@ OFFICIAL: dict[str, tuple[str, str]] = {
     "flowers5/flower_photos.tgz": (
         "http://download.tensorflow.org/example_images/flower_photos.tgz",
         "sha256:4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
+    ),
+    "weights/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5": (
+        f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:6d6bbae143d832006294945121d1f1fc",
+    ),
+    "weights/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5": (
+        f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:253f8cb515780f3b799900260a226db6",
+    ),
+    "weights/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5": (
+        f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "weights/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5": (
+        f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:bcbd6486424b2319ff4ef7d526e38f63",
     ),
 }
 

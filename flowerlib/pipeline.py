@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowerlib import data, digests, fetch, recipes
+from flowerlib import data, digests, fetch, recipes, weights
 from flowerlib.errors import FlowerlibError
 from flowerlib.schema import Recipe
 
@@ -73,9 +73,9 @@ def state(recipe: Recipe) -> State:
         record = _record(recipe, published)
         if record is None or record["profile"] != recipe.profile:
             continue
-        # Without the photographs at hand the committed record's word for them is taken.
+        # Without photographs or weights at hand the committed record's word for them is taken.
         manifest = record["parts"]["data"] if missing else _manifest(recipe)
-        parts = current_parts(recipe, manifest)
+        parts = current_parts(recipe, manifest, record["parts"].get("weights", {}) if missing else None)
         if digests.digest(parts) == record["digest"]:
             waiting = _waiting(recipe)
             return State(recipe.name, not waiting, waiting, REDRAWN_MINUTES if waiting else 0, published=published)
@@ -83,7 +83,7 @@ def state(recipe: Recipe) -> State:
     if missing:
         return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
     reason = reasons[0] if reasons else "not run yet"
-    if recipe.training and _is_trained(recipe):
+    if (recipe.training or recipe.finetuning) and _is_trained(recipe):
         return State(recipe.name, False, f"{reason}; its training is kept", REDRAWN_MINUTES)
     return State(recipe.name, False, reason, recipe.expect.minutes)
 
@@ -111,10 +111,10 @@ def missing_need(recipe: Recipe) -> str:
         reason = fetch.available(file)
         if reason:
             return f"the photographs are not here: {reason}"
-    return ""
+    return next(filter(None, (weights.missing(need.removeprefix("weights/")) for need in recipe.needs)), "")
 
 
-def current_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
+def current_parts(recipe: Recipe, manifest: str, needs: dict[str, str] | None = None) -> dict[str, Any]:
     """What a run's results rest on today, part by part; their hash is its digest."""
     code = digests.notebook_code(_source_notebook(recipe))
     used = {}
@@ -122,7 +122,7 @@ def current_parts(recipe: Recipe, manifest: str) -> dict[str, Any]:
         record = _record(recipes.load(run, recipe.profile), False) or _record(recipes.load(run, recipe.profile), True)
         used[run] = record["digest"] if record else "none"
     rows = recipes.rows(recipe) if recipe.sweep else None
-    return digests.results_parts(recipe, manifest, code, used, rows)
+    return digests.results_parts(recipe, manifest, code, used, rows, needs)
 
 
 def _manifest(recipe: Recipe) -> str:

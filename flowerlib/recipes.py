@@ -200,7 +200,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """What the profile changed of the recipe's own values, in words: ``epochs 12 of 170``."""
     said = []
-    for section in ("data", "model", "augment", "training", "sweep"):
+    for section in SECTIONS:
         before, after = (each if isinstance(each, dict) else {} for each in (own.get(section), values.get(section)))
         known = SECTIONS[section].model_fields
         for key, value in after.items():

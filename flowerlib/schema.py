@@ -19,12 +19,19 @@ class Data(Values):
     labels: Literal["fine", "coarse-2024", "coarse-2025", "five"]
     size_px: int = Field(96, ge=16, le=512)
     resize: Literal["antialiased", "nearest", "squashed"] = "antialiased"
+    learned: Literal["labels", "kinds"] = Field("labels", description="what a network of groups is taught")
 
     @model_validator(mode="after")
     def _five_go_together(self) -> Self:
         """The five classes have a split and labels of their own; on other data both would mean nothing."""
         if len({self.name == "flowers5", self.split == "five", self.labels == "five"}) > 1:
             raise ValueError(f"name {self.name}, split {self.split} and labels {self.labels} do not go together")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_kinds(self) -> Self:
+        if self.learned == "kinds" and not self.labels.startswith("coarse-"):
+            raise ValueError(f"learned kinds: labels {self.labels} are no groups of kinds")
         return self
 
 
@@ -40,6 +47,12 @@ class Model(Values):
     batch_norm: bool | None = None
     norm_momentum: float | None = Field(None, ge=0, lt=1)
     softmax: bool | None = Field(None, description="end in a softmax, which the loss then applies once more")
+    backbone: str | None = Field(None, description="a pretrained network of flowerlib.models.backbones")
+    cut: str | None = Field(None, description="its layer that the head stands on; its last feature map by default")
+    weights: Literal["imagenet", "random"] | None = None
+    preprocessing: Literal["own", "none"] | None = Field(None, description="none: forgotten, pixels from 0 to 255")
+    pooling: Literal["average", "flatten"] | None = None
+    hidden: tuple[int, ...] | None = Field(None, description="widths of the head's hidden dense layers")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
 
     @model_validator(mode="after")
@@ -132,6 +145,63 @@ class Training(Values):
         return self
 
 
+class Cycle(Values):
+    """A learning rate that climbs and falls between two (flowerlib.cycles)."""
+
+    policy: Literal["triangular", "triangular2", "exp_range"] = "triangular"
+    low: float = Field(gt=0, le=10)
+    high: float = Field(gt=0, le=10)
+    step_size: int = Field(ge=1, description="half a cycle")
+    unit: Literal["iterations", "epochs"] = Field(description="of step_size")
+
+    @model_validator(mode="after")
+    def _range_is_upright(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} exceeds high {self.high:g}: exchange them")
+        return self
+
+
+class Phase(Values):
+    """A stretch of fine-tuning with one set of layers that learn: the head, and some below it."""
+
+    unfreeze: int = Field(
+        0, ge=0, description="last layers below the head, of which convolutions and activations learn"
+    )
+    epochs: int = Field(ge=1, le=10_000)
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    momentum: float = Field(0.0, ge=0, le=1, description="of sgd")
+    learning_rate: float | None = Field(None, gt=0, le=10)
+    cycle: Cycle | None = None
+    best_by: Literal["val_accuracy", "val_loss"] | None = Field(None, description="keep the best epoch's weights")
+    patience: int | None = Field(None, ge=1, description="epochs without a better one after which a phase stops")
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables and figures."""
+        return f"{self.unfreeze} layers" if self.unfreeze else "head"
+
+    @model_validator(mode="after")
+    def _no_impossible_combination(self) -> Self:
+        if (self.learning_rate is None) == (self.cycle is None):
+            raise ValueError("a phase has either a learning_rate or a cycle")
+        if self.patience is not None and self.best_by is None:
+            raise ValueError("patience needs best_by, which says what a better epoch is")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum is sgd's, not {self.optimizer}'s")
+        return self
+
+
+class FineTuning(Values):
+    """How a head is trained on the cached features of a frozen network, and layers below it after that.
+
+    A recipe that has ``training`` too goes on with it: then all layers but the batch norms learn, from photographs.
+    """
+
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    batch_size: int = Field(64, ge=1, le=4096)
+    views: int = Field(1, ge=1, le=64, description="augmented views of each training picture in the cache")
+
+
 class Sweep(Values):
     """Rows of one table: the recipe itself with some values changed, each over the same seeds."""
 
@@ -150,6 +220,7 @@ SECTIONS: dict[str, type[Values]] = {
     "data": Data,
     "model": Model,
     "augment": Augment,
+    "finetuning": FineTuning,
     "training": Training,
     "sweep": Sweep,
 }
@@ -178,6 +249,7 @@ class Recipe(Values):
     data: Data | None = None
     model: Model | None = None
     augment: Augment = Augment()
+    finetuning: FineTuning | None = None
     training: Training | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
@@ -192,7 +264,17 @@ class Recipe(Values):
             raise ValueError("training.best_by chooses on the validation part, and data.split joint has none")
         return self
 
+    @model_validator(mode="after")
+    def _views_need_augmentation(self) -> Self:
+        if self.finetuning is None or self.data is None:
+            return self
+        if self.finetuning.views > 1 and not self.augment.changes_pictures():
+            raise ValueError("finetuning.views are augmented views: set augment.flip or another, or leave views at 1")
+        if self.data.split == "joint" and any(phase.best_by for phase in self.finetuning.phases):
+            raise ValueError("best_by of a phase chooses on the validation part, and data.split joint has none")
+        return self
+
     def shaping(self) -> dict[str, Any]:
         """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
-        keys = {"seed", "data", "model", "augment", "training", "needs"}
+        keys = {"seed", "data", "model", "augment", "finetuning", "training", "needs"}
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}

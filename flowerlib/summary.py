@@ -105,7 +105,7 @@ def claimed_rows(run: str) -> dict[str, dict[str, float]]:
 
 def classification_claims(results: dict[str, Any], profile: str) -> pd.DataFrame:
     """Every number of the classification sections, as ``reported_vs_reproduced``; per class rows of table 5 apart."""
-    wanted = ("01_classification", "01b_ablation")
+    wanted = ("01_classification", "01b_ablation", "01c_groups")
     runs = {run for run in recipes.names() if recipes.load(run, profile).notebook in wanted}
     return reported_vs_reproduced(results, profile, headline=False, runs=runs)
 

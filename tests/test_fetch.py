@@ -541,7 +541,7 @@ def test_weights_have_no_official_address(no_network: list[str]) -> None:
 
 def test_every_file_of_a_data_set_has_an_official_address_and_checksum() -> None:
     files = {file for group in fetching.DATASETS.values() for file in group}
-    assert files == set(fetching.OFFICIAL)
+    assert files == {file for file in fetching.OFFICIAL if not file.startswith("weights/")}
     digits = {"md5": 32, "sha256": 64}
     for file, (url, expected) in fetching.OFFICIAL.items():
         algorithm, digest = expected.split(":")

@@ -74,8 +74,8 @@ def test_without_a_claim_the_better_run_is_named_or_none(build):
 def test_what_the_shares_in_the_loss_do_is_told_for_both_accuracies(build):
     labels = np.repeat([0, 1], [80, 20])
     frequent = np.where(np.arange(100) < 90, 0, 1)  # names the frequent class, and half of the rare one
-    build("ours-coarse-2024", labels, labels)
-    build("ours-coarse-2024@training.logit_adjustment=0", labels, frequent)
+    build("ours-coarse-2025", labels, labels)
+    build("ours-coarse-2025@training.logit_adjustment=0", labels, frequent)
     accuracy, balanced = verdicts.imbalance("laptop").to_dict("records")
     assert (accuracy["without"], balanced["without"]) == (0.9, 0.75)
     assert accuracy["difference"] == pytest.approx(0.1) and balanced["difference"] == pytest.approx(0.25)
