@@ -496,7 +496,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-TRAINED = ("hughes-coarse", "shen-coarse", "qu-baseline-b-whitened", "ours-fine")
+TRAINED = (
+    *("hughes-coarse", "shen-coarse", "qu-baseline-b-whitened", "ours-fine", "ours-coarse-2025"),
+    "cicalla-efficientnet",
+)
 RUNS = ("dataset", *TRAINED, "shen-augmentation", "summary")
 
 
