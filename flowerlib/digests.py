@@ -6,6 +6,7 @@ everything of flowerlib that the function names, so that a new plot or a new sco
 """
 
 import ast
+import csv
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -95,7 +96,7 @@ def results_parts(
         "profile": recipe.profile,
         "told": [recipe.title, recipe.report, recipe.may_diverge, *recipe.departures, *recipe.reduced],
         "cells": digest(tree_text(code)),
-        "claims": _claims(functions),
+        "claims": _claims(functions, recipe),
         "used": used,
     }
 
@@ -108,11 +109,18 @@ def _label_files(recipe: Recipe) -> list[str]:
     return files + (["flower_photos_subset.csv"] if recipe.data.name == "flowers5" else [])
 
 
-def _claims(functions: Iterable[str]) -> dict[str, str]:
-    """The reports' claims are values as much as a recipe's, for whoever compares with them."""
+def _claims(functions: Iterable[str], recipe: Recipe) -> dict[str, str]:
+    """The reports' claims are values as much as a recipe's, for whoever compares with them.
+
+    A run that compares its own rows rests on the claims about it; one that compares runs, on all of them.
+    """
     files = {"summary.claims": "reported.csv", "summary.table5": "reported_hughes_table5.csv"}
     files["verdicts.pairs"] = "comparisons.csv"
-    return {name: file_digest(name) for function, name in files.items() if function in functions}
+    found = {name: file_digest(name) for function, name in files.items() if function in functions}
+    if "reported.csv" in found and recipe.uses != ("*",):
+        with open(PACKAGE.parent / "data" / "reported.csv", encoding="utf-8", newline="") as file:
+            found["reported.csv"] = digest([row for row in csv.DictReader(file) if row["run"] == recipe.name])
+    return found
 
 
 def file_digest(name: str) -> str:

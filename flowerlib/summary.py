@@ -103,6 +103,15 @@ def claimed_rows(run: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def claimed(run: str, result: str) -> dict[str, float]:
+    """What the reports claim for the rows of a run: row -> value, of results ``<row>/<result>``."""
+    return {
+        claim.result.removesuffix(f"/{result}"): claim.value
+        for claim in claims().itertuples()
+        if claim.run == run and claim.result.endswith(f"/{result}")
+    }
+
+
 def classification_claims(results: dict[str, Any], profile: str) -> pd.DataFrame:
     """Every number of the classification sections, as ``reported_vs_reproduced``; per class rows of table 5 apart."""
     wanted = ("01_classification", "01b_ablation", "01c_groups")

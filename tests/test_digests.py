@@ -563,3 +563,22 @@ def test_a_builders_options_are_read_from_its_source() -> None:
     assert "weight_decay" in digests.builder_parameters("shen_cnn")
     with pytest.raises(FlowerlibError, match="unknown builder 'nonsense'"):
         digests.builder_parameters("nonsense")
+
+
+def test_a_claim_about_another_run_leaves_a_table_as_it_is(tmp_path, monkeypatch):
+    """data/reported.csv grows with every report that is rebuilt; a table rests on the claims about its own rows."""
+    source = (digests.PACKAGE.parent / "data" / "reported.csv").read_text(encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(digests, "PACKAGE", tmp_path / "flowerlib")
+
+    def claims(text, name):
+        (tmp_path / "data" / "reported.csv").write_text(text, encoding="utf-8")
+        return digests._claims(["summary.claims"], recipes.load(name, "laptop"))
+
+    key = "shen/table5/plain/test_accuracy"
+    [line] = [line for line in source.splitlines() if line.startswith(f"{key},")]
+    changed = source.replace(line, line.replace(",0.66,", ",0.67,"))
+    assert changed != source
+    assert claims(changed, "shen-augmentation") == claims(source, "shen-augmentation")
+    assert claims(changed, "shen-regularization") != claims(source, "shen-regularization")
+    assert claims(changed, "summary") != claims(source, "summary")

@@ -1,0 +1,81 @@
+"""Small multiples: one small panel a run, all on the same axes. Each function returns a Figure and writes nothing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from flowerlib.style import BLUE, ORANGE, WIDTH_IN, figure, legend, require, style, wrap
+
+COLUMNS = 4
+MOST = 16
+LOSS_AT_MOST = 3.0  # nats; a loss that leaves it has left what chance gives of few classes, log 5 = 1.6
+
+
+def _grid(count: int, height_in: float) -> tuple[Figure, Sequence[Axes]]:
+    """A figure and its first ``count`` panels, four in a row; the others are taken away."""
+    require(0 < count <= MOST, f"panels: {count} runs, not 1 to {MOST}")
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    fig = figure(0.5 + rows * height_in)
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.remove()
+    return fig, axes[:count]
+
+
+@style()
+def histories(runs: Mapping[str, Mapping[str, Sequence[float]]], what: str = "accuracy") -> Figure:
+    """Training and validation curve of every run by epoch; the best epoch's validation value is marked.
+
+    Args:
+        runs: one to sixteen; run -> history with ``what``, ``val_`` of it, and val_accuracy, which chooses the epoch.
+        what: "accuracy", or "loss", which is drawn up to 3 nats.
+    """
+    fig, axes = _grid(len(runs), 1.45)
+    for ax, (name, history) in zip(axes, runs.items(), strict=True):
+        known = {key: np.asarray(history[key], dtype=float) for key in (what, f"val_{what}", "val_accuracy")}
+        epochs = np.arange(1, len(known[what]) + 1)
+        ax.plot(epochs, known[what], color=BLUE, linestyle="-", marker="", linewidth=1, label="train")
+        ax.plot(epochs, known[f"val_{what}"], color=ORANGE, linestyle="--", marker="", linewidth=1, label="validation")
+        chosen = known["val_accuracy"]
+        best = int(np.where(np.isfinite(chosen), chosen, -np.inf).argmax())
+        ax.plot(best + 1, known[f"val_{what}"][best], "D", color="black", markersize=4, label="best epoch")
+        ax.set_title(wrap(name, WIDTH_IN / COLUMNS - 0.2))
+        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        ax.grid()
+    axes[0].set_ylim(0, 1.02 if what == "accuracy" else LOSS_AT_MOST)
+    fig.supxlabel("epoch", fontsize="medium")
+    fig.supylabel(what if what == "accuracy" else f"{what}, nats", fontsize="medium")
+    legend(fig)
+    return fig
+
+
+@style()
+def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """A small confusion matrix with counts for every run, rows the true classes.
+
+    Args:
+        matrices: one to sixteen; run -> int (classes, classes).
+        names: one a class, up to six.
+    """
+    require(len(names) <= 6, f"confusions: {len(names)} classes are too many for small panels: use figures.confusion")
+    fig, axes = _grid(len(matrices), 1.75)
+    short = [name[:9] for name in names]
+    for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
+        counts = np.asarray(matrix)
+        require(counts.shape == (len(names),) * 2, f"confusions: {name}: {counts.shape} for {len(names)} names")
+        share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        ax.imshow(share, "cividis", vmin=0, vmax=1, aspect="auto", interpolation="none")
+        for row, column in np.argwhere(counts):
+            color = "black" if share[row, column] > 0.5 else "white"
+            ax.text(column, row, f"{counts[row, column]}", color=color, ha="center", va="center", fontsize=8)
+        ax.set_title(wrap(name, WIDTH_IN / COLUMNS - 0.2))
+        ax.set_yticks(range(len(names)), short)
+        ax.set_xticks(range(len(names)), short, rotation=90)
+        ax.tick_params(length=0)
+    fig.supxlabel("predicted", fontsize="medium")
+    fig.supylabel("true", fontsize="medium")
+    return fig
