@@ -13,6 +13,7 @@ from flowerlib import cycles, features, training, weights
 from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
+from flowerlib.models import backbones
 from flowerlib.progress import EpochLine
 from flowerlib.schema import Phase, Recipe
 from flowerlib.splits import Part, Split
@@ -58,6 +59,35 @@ def plain(recipe: Recipe, lower: keras.Model, dataset: Dataset, part: Part) -> n
     return features.extract(lower, _identity(recipe, lower), dataset, part.indices, roots=ROOTS)
 
 
+def pooled(recipe: Recipe, dataset: Dataset, *, views: int = 0) -> np.memmap:
+    """Averages over the last feature map of the recipe's backbone, of every picture of a data set.
+
+    Args:
+        recipe: its model names the backbone.
+        dataset: the pictures, at the backbone's size.
+        views: augmented views of each; 0: each picture as it is.
+
+    Returns:
+        float32 (n, views or 1, channels), a read-only memory map.
+    """
+    assert recipe.model is not None and recipe.model.backbone is not None and recipe.data is not None
+    chosen = recipe.model.model_dump(include={"weights", "cut", "preprocessing"}, exclude_none=True)
+    base = backbones.backbone(recipe.model.backbone, size_px=recipe.data.size_px, pooled=True, **chosen)
+    everything = np.arange(len(dataset.images))
+    if not views:
+        return features.extract(base, _identity(recipe, base), dataset, everything, roots=ROOTS)
+    return features.extract(
+        base,
+        _identity(recipe, base),
+        dataset,
+        everything,
+        views=views,
+        augment=recipe.augment,
+        seed=recipe.seed,
+        roots=ROOTS,
+    )
+
+
 def _identity(recipe: Recipe, lower: keras.Model) -> dict[str, Any]:
     """What names a lower part: its features are kept under it."""
     assert recipe.model is not None
@@ -90,13 +120,14 @@ def fit(
     """Train the upper part for a phase's epochs, and leave the best epoch's weights in it where the phase says so."""
     assert recipe.finetuning is not None
     batch_size, labels = recipe.finetuning.batch_size, split.train.labels
+    epochs = min(phase.epochs, recipe.finetuning.most_epochs or phase.epochs)
     training.set_seeds(recipe.seed)
     reseed(upper, recipe.seed)
     upper.compile(_optimizer(phase), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=_metrics())
     steps = math.ceil(len(labels) / batch_size)
-    rate, line = _rate(phase, steps), EpochLine(phase.epochs, minutes, 0)
+    rate, line = _rate(phase, steps), EpochLine(epochs, minutes, 0)
     best: list[np.ndarray] | None = None
-    for epoch in range(phase.epochs):
+    for epoch in range(epochs):
         started = time.monotonic()
         batches = features.batches(seen.train, labels, recipe.seed, epoch, batch_size)
         fitted = upper.fit(batches, verbose=0, shuffle=False, callbacks=[_Rate(upper, rate, epoch * steps)])

@@ -32,8 +32,8 @@ def kinds(split: Split, labels: str, fine: np.ndarray) -> tuple[Split, np.ndarra
     present = np.flatnonzero(group_of >= 0)
     number = np.full(len(group_of), -1)
     number[present] = np.arange(len(present))
-    parts = [Part(part.indices, number[fine[part.indices]]) for part in split.parts().values()]
-    return Split(*parts, names=tuple(fine_names()[kind] for kind in present)), group_of[present]
+    train, validation, test = (Part(part.indices, number[fine[part.indices]]) for part in split.parts().values())
+    return Split(train, validation, test, tuple(fine_names()[kind] for kind in present)), group_of[present]
 
 
 def grouped(logits: np.ndarray, group_of: np.ndarray) -> np.ndarray:

@@ -100,6 +100,7 @@ def train(
     *,
     epochs: int = 100,
     batch_size: int = 32,
+    decay: float = 1.0,
     threads: int | None = None,
 ) -> Heads:
     """Train one head a draw and setting by SGD with momentum, and keep its best epoch (Ash et al. 2022, model results).
@@ -115,6 +116,7 @@ def train(
         momenta: (settings,), 0 to 1, each with the rate at its place; ``grid`` makes all pairs.
         epochs: of every head.
         batch_size: photographs a step.
+        decay: rate and momentum are multiplied by it after every epoch; above 0, at most 1.
         threads: draws trained at a time; None for one a core. It changes no digit.
 
     Raises:
@@ -122,8 +124,10 @@ def train(
     """
     rates, velocities = np.asarray(learning_rates, dtype=np.float64), np.asarray(momenta, dtype=np.float64)
     _check(draws, rates, velocities, epochs, batch_size)
+    require(0 < decay <= 1, f"heads: decay {decay:g}: give one above 0 and at most 1")
     classes = _classes(draws)
-    one = partial(_train, rates=rates, momenta=velocities, epochs=epochs, batch_size=batch_size, classes=classes)
+    how = {"epochs": epochs, "batch_size": batch_size, "decay": decay, "classes": classes}
+    one = partial(_train, rates=rates, momenta=velocities, **how)
     # The products of a draw are too small to be worth sharing out among threads: whole draws are.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         kept = list(pool.map(one, draws))
@@ -156,7 +160,7 @@ def _start(draw: Draw, classes: int, epochs: int) -> tuple[Floats, Iterator[Ints
 
 
 def _train(
-    draw: Draw, *, rates: np.ndarray, momenta: np.ndarray, epochs: int, batch_size: int, classes: int
+    draw: Draw, *, rates: np.ndarray, momenta: np.ndarray, epochs: int, batch_size: int, decay: float, classes: int
 ) -> tuple[np.ndarray, ...]:
     """The fields of ``Heads`` for one draw. Arrays end in (classes, settings): reductions run over whole rows."""
     kernel, orders = _start(draw, classes, epochs)
@@ -166,9 +170,9 @@ def _train(
     state = np.zeros((2, len(draw.train_x), classes, rates.size), np.float32)
     weights, best = state[0], np.zeros_like(state[0])  # a coefficient a photograph and class
     hits, best_epoch = np.full(rates.size, -1), np.zeros(rates.size, np.int64)
-    how = rates.astype(np.float32), momenta.astype(np.float32), batch_size
     with np.errstate(all="ignore"):  # of heads that diverge
         for epoch, order in enumerate(orders, 1):
+            how = *((each * decay ** (epoch - 1)).astype(np.float32) for each in (rates, momenta)), batch_size
             _epoch((grams["train"][order], first["train"][order], draw.train_y[order]), order, state, *how)
             right = _logits(grams["val"], first["val"], weights).argmax(axis=1) == draw.val_y[:, None]
             better = right.sum(axis=0) > hits

@@ -14,7 +14,7 @@ MOST = 16
 LOSS_AT_MOST = 3.0  # nats; a loss that leaves it has left what chance gives of few classes, log 5 = 1.6
 
 
-def _grid(count: int, height_in: float) -> tuple[Figure, Sequence[Axes]]:
+def _grid(count: int, height_in: float) -> tuple[Figure, list[Axes]]:
     """A figure and its first ``count`` panels, four in a row; the others are taken away."""
     require(0 < count <= MOST, f"panels: {count} runs, not 1 to {MOST}")
     columns = min(COLUMNS, count)
@@ -23,7 +23,16 @@ def _grid(count: int, height_in: float) -> tuple[Figure, Sequence[Axes]]:
     axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.remove()
-    return fig, axes[:count]
+    return fig, list(axes[:count])
+
+
+def _label(axes: Sequence[Axes], x_label: str, y_label: str) -> None:
+    """Names of the axes, beneath the last panel of each column and left of the first of each row."""
+    for ax in axes[-COLUMNS:]:
+        ax.set_xlabel(x_label)
+        ax.xaxis.set_tick_params(labelbottom=True)  # also where the panel beneath was taken away
+    for ax in axes[::COLUMNS]:
+        ax.set_ylabel(y_label)
 
 
 @style()
@@ -47,8 +56,7 @@ def histories(runs: Mapping[str, Mapping[str, Sequence[float]]], what: str = "ac
         ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.grid()
     axes[0].set_ylim(0, 1.02 if what == "accuracy" else LOSS_AT_MOST)
-    fig.supxlabel("epoch", fontsize="medium")
-    fig.supylabel(what if what == "accuracy" else f"{what}, nats", fontsize="medium")
+    _label(axes, "epoch", what if what == "accuracy" else f"{what}, nats")
     legend(fig)
     return fig
 
@@ -76,6 +84,5 @@ def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
         ax.set_yticks(range(len(names)), short)
         ax.set_xticks(range(len(names)), short, rotation=90)
         ax.tick_params(length=0)
-    fig.supxlabel("predicted", fontsize="medium")
-    fig.supylabel("true", fontsize="medium")
+    _label(axes, "predicted", "true")
     return fig

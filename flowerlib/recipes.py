@@ -209,6 +209,8 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
             old = list(old) if isinstance(old, tuple) else old
             if key == "presentations" and old != value:
                 said.append(f"{value:,} pictures shown in all")
+            elif key == "most_epochs" and old != value:
+                said.append(f"at most {value} epochs a phase")
             elif old != value and not ("presentations" in after and key == "epochs"):
                 fewer = isinstance(value, int) and isinstance(old, int) and value < old
                 said.append(f"{key.removesuffix('_px').replace('_', ' ')} {value} {'of' if fewer else 'for'} {old}")

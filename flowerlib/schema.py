@@ -200,6 +200,25 @@ class FineTuning(Values):
     phases: tuple[Phase, ...] = Field(min_length=1)
     batch_size: int = Field(64, ge=1, le=4096)
     views: int = Field(1, ge=1, le=64, description="augmented views of each training picture in the cache")
+    most_epochs: int | None = Field(None, ge=1, description="no phase is longer, which is how a profile cuts them all")
+
+
+class HeadSweep(Values):
+    """Single dense layers on pooled features: every learning rate with every momentum, over many draws of the parts."""
+
+    learning_rates: tuple[float, ...] = Field(min_length=1, max_length=10)
+    momenta: tuple[float, ...] = Field(min_length=1, max_length=10)
+    draws: int = Field(20, ge=2, le=200, description="each with its own parts, first weights and order")
+    epochs: int = Field(100, ge=1, le=10_000)
+    batch_size: int = Field(32, ge=1, le=4096)
+    reference: tuple[float, float] = Field(description="rate and momentum with which advice is tried")
+
+    @model_validator(mode="after")
+    def _reference_is_a_setting(self) -> Self:
+        rate, momentum = self.reference
+        if rate not in self.learning_rates or momentum not in self.momenta:
+            raise ValueError(f"reference rate {rate:g} with momentum {momentum:g} is not among the settings")
+        return self
 
 
 class Sweep(Values):
@@ -222,6 +241,7 @@ SECTIONS: dict[str, type[Values]] = {
     "augment": Augment,
     "finetuning": FineTuning,
     "training": Training,
+    "heads": HeadSweep,
     "sweep": Sweep,
 }
 
@@ -251,6 +271,7 @@ class Recipe(Values):
     augment: Augment = Augment()
     finetuning: FineTuning | None = None
     training: Training | None = None
+    heads: HeadSweep | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
     expect: Expectation = Expectation(minutes=0)
@@ -276,5 +297,5 @@ class Recipe(Values):
 
     def shaping(self) -> dict[str, Any]:
         """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
-        keys = {"seed", "data", "model", "augment", "finetuning", "training", "needs"}
+        keys = {"seed", "data", "model", "augment", "finetuning", "training", "heads", "needs"}
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}

@@ -146,8 +146,9 @@ def table5(results: dict[str, Any], run: str = "hughes-fine") -> pd.DataFrame:
 def _note(run: str, profile: str) -> str:
     """What was reduced, briefly: epochs and sizes; all of it stands in the run's own captions."""
     cut = recipes.load(run, profile).reduced
-    kept = [each for each in cut if each.startswith(("epochs ", "size ")) or each.endswith("shown in all")]
-    said = [each.removesuffix(" in all").replace("epochs ", "").replace("size ", "px ") for each in kept]
+    kept = [each for each in cut if each.startswith(("epochs ", "size ", "at most ")) or each.endswith("shown in all")]
+    said = [each.removesuffix(" in all").removeprefix("epochs ") for each in kept]
+    said = [f"px {each.removeprefix('size ')}" if each.startswith("size ") else each for each in said]
     return ", ".join(f"{each} epochs" if each[0].isdigit() and " of " in each else each for each in said) or "nothing"
 
 

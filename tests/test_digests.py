@@ -569,11 +569,12 @@ def test_a_claim_about_another_run_leaves_a_table_as_it_is(tmp_path, monkeypatch
     """data/reported.csv grows with every report that is rebuilt; a table rests on the claims about its own rows."""
     source = (digests.PACKAGE.parent / "data" / "reported.csv").read_text(encoding="utf-8")
     (tmp_path / "data").mkdir()
+    runs = {name: recipes.load(name, "laptop") for name in ("shen-augmentation", "shen-regularization", "summary")}
     monkeypatch.setattr(digests, "PACKAGE", tmp_path / "flowerlib")
 
     def claims(text, name):
         (tmp_path / "data" / "reported.csv").write_text(text, encoding="utf-8")
-        return digests._claims(["summary.claims"], recipes.load(name, "laptop"))
+        return digests._claims(["summary.claims"], runs[name])
 
     key = "shen/table5/plain/test_accuracy"
     [line] = [line for line in source.splitlines() if line.startswith(f"{key},")]

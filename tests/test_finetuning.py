@@ -4,7 +4,19 @@ import keras
 import numpy as np
 import pytest
 
-from flowerlib import cycles, digests, finetuning, frozen, metrics, pipeline, range_test, recipes, synthetic, training
+from flowerlib import (
+    cycles,
+    digests,
+    finetuning,
+    frozen,
+    head_rows,
+    metrics,
+    pipeline,
+    range_test,
+    recipes,
+    synthetic,
+    training,
+)
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
 from flowerlib.models import backbones
@@ -300,3 +312,38 @@ def test_every_fine_tuning_recipe_names_a_network_and_a_cut_that_exist():
             continue
         assert each.needs == (f"weights/{each.model.backbone}",)
         assert each.model.cut is None or each.model.cut in backbones.cuts(each.model.backbone)
+
+
+def test_no_phase_is_longer_than_a_profile_allows(dataset, split, cache):
+    plan = {"batch_size": 8, "most_epochs": 2, "phases": [{"epochs": 5, "learning_rate": 0.01}]}
+    the_recipe = recipe(finetuning=plan)
+    [stage] = finetuning.fit_or_load(the_recipe, finetuning.build(the_recipe, split), dataset, split)
+    assert stage.trained.epochs == 2
+
+
+def test_rows_of_a_table_of_heads_answer_every_part(dataset, split, cache, monkeypatch):
+    rows = {
+        "slow": {"finetuning.phases": [{"epochs": 2, "learning_rate": 1e-6, "best_by": "val_accuracy"}]},
+        "fast": {"finetuning.phases": [{"epochs": 4, "learning_rate": 0.05, "best_by": "val_accuracy"}]},
+    }
+    sweep = {"rows": rows, "reference": "slow", "seeds": [1]}
+    the_recipe = phases({"epochs": 1, "learning_rate": 0.01}, sweep=sweep)
+    monkeypatch.setattr(head_rows.data, "load", lambda *_: dataset)
+    monkeypatch.setattr(head_rows.splits, "make", lambda *_: split)
+    found = head_rows.answers(the_recipe)
+    assert [each.row for each in found] == ["slow", "fast"]
+    assert all(each.probabilities["train"].shape == (len(split.train), KINDS) for each in found)
+    scores = head_rows.scores(found)
+    assert scores["fast/train/accuracy"].value == (found[1].predictions("train") == split.train.labels).mean()
+    table = head_rows.table(found, {"fast": 0.5})
+    assert table["run"].tolist() == ["slow", "fast"] and table["reported"].tolist()[1] == 0.5
+    assert table["weighted F1"].tolist()[1] == scores["fast/test/weighted_f1"].value
+    kept = found[1].trained.history["val_accuracy"]
+    assert head_rows.best_epochs(found)["fast"] == 1 + int(np.argmax(kept))
+
+
+def test_pooled_features_are_the_averages_of_the_last_map(dataset, split, cache):
+    found = frozen.pooled(recipe(), dataset)
+    base = backbones.backbone("efficientnet_lite0", size_px=SIZE)
+    np.testing.assert_allclose(found[:5, 0], base.predict_on_batch(dataset.images[:5]).mean(axis=(1, 2)), atol=1e-4)
+    assert frozen.pooled(recipe(), dataset, views=2).shape == (len(FINE), 2, 1280)
