@@ -11,7 +11,7 @@ from flowerlib.style import BLUE, ORANGE, WIDTH_IN, figure, legend, require, sty
 
 COLUMNS = 4
 MOST = 16
-LOSS_AT_MOST = 3.0  # nats; a loss that leaves it has left what chance gives of few classes, log 5 = 1.6
+HIGHEST = 1.5  # times the loss with which most runs begin; what leaps above it is cut off
 
 
 def _grid(count: int, height_in: float) -> tuple[Figure, list[Axes]]:
@@ -41,7 +41,7 @@ def histories(runs: Mapping[str, Mapping[str, Sequence[float]]], what: str = "ac
 
     Args:
         runs: one to sixteen; run -> history with ``what``, ``val_`` of it, and val_accuracy, which chooses the epoch.
-        what: "accuracy", or "loss", which is drawn up to 3 nats.
+        what: "accuracy", or "loss", which is drawn up to half above the median of the first epochs.
     """
     fig, axes = _grid(len(runs), 1.45)
     for ax, (name, history) in zip(axes, runs.items(), strict=True):
@@ -55,7 +55,8 @@ def histories(runs: Mapping[str, Mapping[str, Sequence[float]]], what: str = "ac
         ax.set_title(wrap(name, WIDTH_IN / COLUMNS - 0.2))
         ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.grid()
-    axes[0].set_ylim(0, 1.02 if what == "accuracy" else LOSS_AT_MOST)
+    first = np.nanmedian([history[what][0] for history in runs.values()])
+    axes[0].set_ylim(0, 1.02 if what == "accuracy" else HIGHEST * first)
     _label(axes, "epoch", what if what == "accuracy" else f"{what}, nats")
     legend(fig)
     return fig

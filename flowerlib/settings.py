@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowerlib import comparisons, metrics
 from flowerlib.comparisons import Difference
 from flowerlib.heads import Draw, Heads
-from flowerlib.style import figure, require, style
+from flowerlib.style import figure, require, style, wrap
 
 # Models 1 to 7 of Ash et al. 2022: learning rate and momentum. The heading of model 7 says 0.01; the section on model
 # 3, that models 5 to 7 keep its 0.001.
@@ -114,7 +114,7 @@ def heat_map(
     ax = fig.subplots()
     ax.set_facecolor("#BBBBBB")
     drawn = ax.imshow(cells, "cividis", aspect="auto", interpolation="none")
-    fig.colorbar(drawn, ax=ax, label=label, pad=0.02)
+    fig.colorbar(drawn, ax=ax, label=wrap(label, fig.get_figheight() - 0.9), pad=0.02)
     middle = (np.nanmin(cells) + np.nanmax(cells)) / 2
     numbers = {pair: i for i, pair in enumerate(marked, 1)}
     for (row, column), value in np.ndenumerate(cells):

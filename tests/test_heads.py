@@ -233,6 +233,9 @@ DRAWN = {
         SCORES, EIGHT_RATES, EIGHT_MOMENTA, label="weighted F1, mean of 20 draws"
     ),
     "ten by ten": lambda: settings.heat_map(np.tile(SCORES[:5, :5], (2, 2)), range(10), range(10), label="weighted F1"),
+    "three by three": lambda: settings.heat_map(
+        SCORES[:3, :3], [0.001, 0.01, 0.1], [0, 0.1, 0.9], label="weighted F1, mean of 20 draws"
+    ),
     "one": lambda: settings.heat_map([[0.5]], [0.01], [0], label="weighted F1"),
 }
 
