@@ -126,8 +126,9 @@ def train(
     _check(draws, rates, velocities, epochs, batch_size)
     require(0 < decay <= 1, f"heads: decay {decay:g}: give one above 0 and at most 1")
     classes = _classes(draws)
-    how = {"epochs": epochs, "batch_size": batch_size, "decay": decay, "classes": classes}
-    one = partial(_train, rates=rates, momenta=velocities, **how)
+    one = partial(
+        _train, rates=rates, momenta=velocities, epochs=epochs, batch_size=batch_size, decay=decay, classes=classes
+    )
     # The products of a draw are too small to be worth sharing out among threads: whole draws are.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         kept = list(pool.map(one, draws))
@@ -172,7 +173,8 @@ def _train(
     hits, best_epoch = np.full(rates.size, -1), np.zeros(rates.size, np.int64)
     with np.errstate(all="ignore"):  # of heads that diverge
         for epoch, order in enumerate(orders, 1):
-            how = *((each * decay ** (epoch - 1)).astype(np.float32) for each in (rates, momenta)), batch_size
+            decayed = decay ** (epoch - 1)
+            how = (rates * decayed).astype(np.float32), (momenta * decayed).astype(np.float32), batch_size
             _epoch((grams["train"][order], first["train"][order], draw.train_y[order]), order, state, *how)
             right = _logits(grams["val"], first["val"], weights).argmax(axis=1) == draw.val_y[:, None]
             better = right.sum(axis=0) > hits

@@ -500,7 +500,7 @@ TRAINED = (
     *("hughes-coarse", "shen-coarse", "qu-baseline-b-whitened", "ours-fine", "ours-coarse-2025"),
     "cicalla-efficientnet",
 )
-RUNS = ("dataset", *TRAINED, "shen-augmentation", "ash-runs", "summary")
+RUNS = ("dataset", *TRAINED, "shen-augmentation", "ash-runs", "ash-settings", "summary")
 
 
 @pytest.mark.slow
