@@ -1,40 +1,28 @@
 """What a frozen network sees in the pictures: one pass, kept on disk, memory-mapped. Heads are trained on it.
 
-The digest of all that the numbers rest on (network, pictures, views, code) names the file. Beside the array stands a
-.json with these parts in clear and the checksum by which a damaged array is known. A killed pass goes on where it
-stopped: .part.npy is what it wrote, .part.json says how much of that counts and proves it by a checksum, so that
-nothing has to be flushed to the disk meanwhile.
+The digest of all that the numbers rest on (network, pictures, views, code) names the file, so features of other
+weights or other data are never read.
 """
 
-import errno
 import hashlib
 import json
-import os
-import shutil
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from flowerlib.augment import DRAWS, apply, plan
 from flowerlib.data import Dataset, manifest
 from flowerlib.digests import digest, function_digests
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
-from flowerlib.progress import machine
+from flowerlib.kept import Plan, keep
 from flowerlib.schema import Augment
 
 # The code that the numbers rest on. What decodes the pictures need not be here: the pictures themselves are hashed.
@@ -63,10 +51,6 @@ class _Pass:
         """Of the array: pictures, views and the shape of what the network sees in one."""
         seen = self.base.compute_output_shape((1, *self.images.shape[1:]))[1:]
         return (len(self.indices), self.views, *seen)
-
-    @property
-    def row_bytes(self) -> int:
-        return int(np.prod(self.shape[2:])) * np.dtype(self.dtype).itemsize
 
 
 def extract(
@@ -113,12 +97,8 @@ def extract(
     parts = _parts(wanted, identity, dataset.name, roots)
     folder = cache_folder() / "features"
     path = folder / f"{dataset.name}-{digest(parts)}.npy"
-    with _plain_disk_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _lock(path):
-        if not _is_whole(path, parts):
-            _make(path, parts, wanted, quiet)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    how = Plan(f"features of {base.name}", wanted.shape, wanted.rows, dtype, lambda first: _blocks(wanted, first))
+    return keep(path, parts, how, quiet=quiet)
 
 
 def made(features: np.memmap) -> dict[str, Any]:
@@ -232,101 +212,6 @@ def _checksum(arrays: Iterable[np.ndarray]) -> str:
     return seen.hexdigest()
 
 
-def _lock(path: Path) -> AbstractContextManager[object]:
-    lock = FileLock(f"{path}.lock")
-    try:
-        return lock.acquire(timeout=1)  # long enough for one that only reads
-    except Timeout:
-        print(f"another process makes the features {path.name}; waiting", file=sys.stderr, flush=True)
-        return lock.acquire()
-
-
-def _is_whole(path: Path, parts: dict[str, Any]) -> bool:
-    """Whether the features are there; where they are damaged this says so, and they are not there any more."""
-    if not path.exists():
-        return False
-    try:
-        note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if note["parts"] == parts and (note["stamp"] == _stamp(path) or note["sha256"] == _sha256(path)):
-            return True
-    except (OSError, ValueError, KeyError, TypeError):  # no note, or a broken one
-        pass
-    print(f"the features {path} are damaged: they are made again", flush=True)
-    with _plain_disk_errors(path):
-        path.unlink()
-    return False
-
-
-def _stamp(path: Path) -> list[int]:
-    return [path.stat().st_size, path.stat().st_mtime_ns]
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _make(path: Path, parts: dict[str, Any], wanted: _Pass, quiet: bool) -> None:
-    """Make the features, or go on with what a killed pass left of them; they are whole or not there."""
-    part, progress = path.with_suffix(".part.npy"), path.with_suffix(".part.json")
-    with _plain_disk_errors(path, wanted.rows * wanted.row_bytes):
-        with open(part, "r+b" if part.exists() else "w+b") as file:
-            minutes, sha256 = _write(file, progress, wanted, quiet)
-        note = {"parts": parts, "minutes": minutes, "machine": machine()}
-        note |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "sha256": sha256, "stamp": _stamp(part)}
-        _replace_json(path.with_suffix(".json"), note)
-        part.replace(path)
-        progress.unlink()
-
-
-def _write(file: IO[bytes], progress: Path, wanted: _Pass, quiet: bool) -> tuple[float, str]:
-    """Write the array, header and all; the minutes that all sessions took, and its checksum.
-
-    Not through a memory map: a disk that fills meanwhile would kill the process instead of raising an error.
-    """
-    rows, before, seen = _go_on(file, progress, wanted)
-    free, needed = shutil.disk_usage(progress.parent).free, (wanted.rows - rows) * wanted.row_bytes
-    if free < needed:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    started, minutes = time.monotonic(), before
-    name = f"features of {wanted.base.name}"
-    bar = tqdm(total=wanted.rows, initial=rows, desc=name, unit=" pictures", disable=quiet or None)
-    with bar:
-        for block in _blocks(wanted, rows):
-            content = block.tobytes()
-            file.write(content)
-            file.flush()
-            seen.update(content)
-            rows, minutes = rows + len(block), before + (time.monotonic() - started) / 60
-            _replace_json(progress, {"rows": rows, "minutes": minutes, "sha256": seen.hexdigest()})
-            bar.update(len(block))
-    return minutes, seen.hexdigest()
-
-
-def _go_on(file: IO[bytes], progress: Path, wanted: _Pass) -> tuple[int, float, Any]:
-    """Rows that a killed pass left, its minutes, and the sha256 object of header and rows; the file stands there."""
-    header = BytesIO()
-    layout = {"descr": np.dtype(wanted.dtype).str, "fortran_order": False, "shape": wanted.shape}
-    np.lib.format.write_array_header_1_0(header, layout)
-    try:
-        note = json.loads(progress.read_text(encoding="utf-8"))
-        rows, minutes, sha256 = int(note["rows"]), float(note["minutes"]), note["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or broken
-        rows, minutes, sha256 = 0, 0.0, ""
-    seen, left = hashlib.sha256(), len(header.getvalue()) + rows * wanted.row_bytes
-    while rows and (chunk := file.read(min(left, 1 << 20))):
-        seen.update(chunk)
-        left -= len(chunk)
-    if rows and seen.hexdigest() == sha256:
-        print(f"going on after {rows} of {wanted.rows} pictures", flush=True)
-    else:
-        file.seek(0)
-        file.write(header.getvalue())
-        rows, minutes, seen = 0, 0.0, hashlib.sha256(header.getvalue())
-    file.truncate()
-    return rows, minutes, seen
-
-
 def _blocks(wanted: _Pass, first: int) -> Iterator[np.ndarray]:
     """What the network sees in row after row from the first on, a batch at a time: (batch, ...) in the pass's dtype.
 
@@ -363,20 +248,3 @@ def _pictures(wanted: _Pass, start: int) -> np.ndarray:
     if wanted.augment is None:
         return pictures
     return apply(pictures, draws(wanted.seed, views, indices), wanted.augment)
-
-
-def _replace_json(path: Path, value: dict[str, Any]) -> None:
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(beside, path)
-
-
-@contextmanager
-def _plain_disk_errors(path: Path, size_bytes: int = 0) -> Iterator[None]:
-    """Say in one line why a file cannot be written; what was computed stays, so that the pass can go on."""
-    try:
-        yield
-    except OSError as error:
-        remedy = "free some and run again: it goes on" if error.errno == errno.ENOSPC else "set FLOWERLIB_CACHE"
-        size = f" ({size_bytes / 1e6:.0f} MB)" if size_bytes else ""
-        raise FlowerlibError(f"cannot write {path}{size}: {error.strerror}; {remedy}") from error
