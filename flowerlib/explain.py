@@ -38,9 +38,9 @@ def halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def saliency(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The largest absolute gradient of a pixel's channels (Simonyan et al. 2014, section 3.1)."""
-    _check(model, images, classes)
+    check(model, images, classes)
     front, behind = halves(model)
-    return _maps(np.abs(_gradients(behind, _numbers(front, images), classes)).max(axis=-1))
+    return to_unit(np.abs(_gradients(behind, _numbers(front, images), classes)).max(axis=-1))
 
 
 def smooth_grad(
@@ -60,7 +60,7 @@ def smooth_grad(
         noise: standard deviation, as a share of the picture's range.
         seed: of the noise.
     """
-    _check(model, images, classes)
+    check(model, images, classes)
     front, behind = halves(model)
     numbers, random = _numbers(front, images), np.random.default_rng(seed)
     axes = tuple(range(1, numbers.ndim))
@@ -69,7 +69,7 @@ def smooth_grad(
     for _ in range(samples):
         noisy = numbers + scale * random.standard_normal(numbers.shape, dtype=np.float32)
         total += np.abs(_gradients(behind, noisy, classes)).max(axis=-1)
-    return _maps(total)
+    return to_unit(total)
 
 
 def attributions(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int = 64) -> np.ndarray:
@@ -82,7 +82,7 @@ def attributions(model: keras.Model, images: np.ndarray, classes: np.ndarray, *,
     Returns:
         float32 (n, side, side, 3); over a picture they sum to the logit's difference from a black picture's.
     """
-    _check(model, images, classes)
+    check(model, images, classes)
     front, behind = halves(model)
     numbers, black = _numbers(front, images), _numbers(front, np.zeros_like(images[:1]))
     total = np.zeros_like(numbers)
@@ -94,7 +94,7 @@ def attributions(model: keras.Model, images: np.ndarray, classes: np.ndarray, *,
 
 def integrated_gradients(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int = 64) -> np.ndarray:
     """The absolute attribution of a pixel's channels together (Sundararajan et al. 2017)."""
-    return _maps(np.abs(attributions(model, images, classes, steps=steps).sum(axis=-1)))
+    return to_unit(np.abs(attributions(model, images, classes, steps=steps).sum(axis=-1)))
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, layer: str | None = None) -> np.ndarray:
@@ -109,7 +109,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, lay
     """
     features, gradients = _at(model, images, classes, layer)
     weights = gradients.mean(axis=(1, 2), keepdims=True)
-    return _maps(_enlarged(np.maximum((weights * features).sum(axis=-1), 0), images.shape[1]))
+    return to_unit(_enlarged(np.maximum((weights * features).sum(axis=-1), 0), images.shape[1]))
 
 
 def grad_cam_plus_plus(
@@ -124,7 +124,7 @@ def grad_cam_plus_plus(
     below = 2 * squares + features.sum(axis=(1, 2), keepdims=True) * gradients**3
     share = squares / np.where(below != 0, below, 1)
     weights = (share * np.maximum(gradients, 0)).sum(axis=(1, 2), keepdims=True)
-    return _maps(_enlarged(np.maximum((weights * features).sum(axis=-1), 0), images.shape[1]))
+    return to_unit(_enlarged(np.maximum((weights * features).sum(axis=-1), 0), images.shape[1]))
 
 
 def occlusion(
@@ -137,7 +137,7 @@ def occlusion(
         patch: side of the patch, as a share of the picture's.
         stride: from one place to the next, likewise.
     """
-    _check(model, images, classes)
+    check(model, images, classes)
     side = images.shape[1]
     size, step = max(1, round(patch * side)), max(1, round(stride * side))
     places = [(top, left) for top in range(0, side, step) for left in range(0, side, step)]
@@ -152,7 +152,7 @@ def occlusion(
             drop[top : top + size, left : left + size] += fall
             counts[top : top + size, left : left + size] += 1
         drop /= counts
-    return _maps(np.maximum(result, 0))
+    return to_unit(np.maximum(result, 0))
 
 
 def rise(
@@ -176,7 +176,7 @@ def rise(
         kept: share of the cells that stay.
         seed: of the masks.
     """
-    _check(model, images, classes)
+    check(model, images, classes)
     side, random = images.shape[1], np.random.default_rng(seed)
     total, seen = np.zeros(images.shape[:3], np.float32), np.zeros(images.shape[1:3], np.float32)
     for start in range(0, masks, 64):
@@ -186,7 +186,7 @@ def rise(
             behind = (drawn[..., None] * image).astype(np.uint8)
             map_ += np.tensordot(_probabilities(model, behind)[:, label].astype(np.float32), drawn, axes=1)
     total /= np.maximum(seen, 1e-6)
-    return _maps(total - total.min(axis=(1, 2), keepdims=True))
+    return to_unit(total - total.min(axis=(1, 2), keepdims=True))
 
 
 def _mask(random: np.random.Generator, side: int, cells: int, kept: float) -> np.ndarray:
@@ -198,8 +198,17 @@ def _mask(random: np.random.Generator, side: int, cells: int, kept: float) -> np
     return large[top : top + side, left : left + side]
 
 
-def _check(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> None:
-    """Refuse pictures and classes that the model does not take, in one line."""
+def check(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> None:
+    """Refuse pictures and classes that the model does not take, in one line.
+
+    Args:
+        model: uint8 pictures -> logits, with gradients.
+        images: uint8 (n, side, side, 3).
+        classes: int (n,).
+
+    Raises:
+        FlowerlibError: what does not fit.
+    """
     halves(model)
     wanted, count = model.inputs[0].shape[1], model.outputs[0].shape[-1]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
@@ -239,7 +248,7 @@ def _at(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Feature maps of a layer and each picture's gradients by them, float32 (n, rows, columns, channels)."""
-    _check(model, images, classes)
+    check(model, images, classes)
     front, _ = halves(model)
     watched = keras.Model(front.outputs, [_feature_layer(model, layer).output, *model.outputs])
     features, gradients = [], []
@@ -272,8 +281,8 @@ def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(each, (side, side), interpolation=cv2.INTER_LINEAR) for each in maps])
 
 
-def _maps(values: np.ndarray) -> np.ndarray:
-    """float32 maps of which each one's largest value is 1."""
+def to_unit(values: np.ndarray) -> np.ndarray:
+    """Maps of which each one's largest value is 1, float32; of float (n, side, side) from 0."""
     largest = values.max(axis=(1, 2), keepdims=True)
     result: np.ndarray = (values / np.where(largest > 0, largest, 1)).astype(np.float32)
     return result

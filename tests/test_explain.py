@@ -74,7 +74,7 @@ def test_grad_cam_is_its_formula(frozen):
     features = keras.Model(model.inputs, model.get_layer("second").output).predict_on_batch(PICTURES)
     kernel = model.get_layer("logits").kernel.numpy()[:, CLASSES].T
     raw = np.maximum(np.einsum("nhwc,nc->nhw", features, kernel / 16**2), 0)
-    enlarged = explain._maps(explain._enlarged(raw, SIDE))
+    enlarged = explain.to_unit(explain._enlarged(raw, SIDE))
     np.testing.assert_allclose(explain.grad_cam(model, PICTURES, CLASSES), enlarged, atol=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_grad_cam_plus_plus_is_its_formula():
     weights = (alpha * np.maximum(slope, 0) * np.ones_like(features)).sum(axis=(1, 2), keepdims=True)
     raw = np.maximum((weights * features).sum(axis=-1), 0)
     found = explain.grad_cam_plus_plus(model, PICTURES, CLASSES)
-    np.testing.assert_allclose(found, explain._maps(explain._enlarged(raw, SIDE)), atol=1e-3)
+    np.testing.assert_allclose(found, explain.to_unit(explain._enlarged(raw, SIDE)), atol=1e-3)
 
 
 def test_integrated_gradients_sum_to_the_logits_difference():

@@ -1,0 +1,142 @@
+"""LIME: which segments of a picture hold up an answer, by a linear model of the network around the picture.
+
+Ribeiro et al. 2016, section 3.4, with the settings of their package: segments are hidden behind their mean colour, a
+sample's weight falls with the cosine distance of what it shows, the linear model is a ridge regression.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from skimage.segmentation import slic
+
+from flowerlib import explain
+from flowerlib.errors import FlowerlibError
+
+KERNEL_WIDTH = 0.25  # of the weights of samples
+PENALTY = 1.0  # of the ridge
+TOP = 5  # segments that have to hold still
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One picture's linear model.
+
+    Attributes:
+        segments: int (side, side), from 0.
+        weights: float64 (segments,), what each adds to the probability when it is seen.
+        r2: share of the weighted variance of the probabilities that the model explains, 1 at best.
+        samples: pictures that the network looked at.
+    """
+
+    segments: np.ndarray
+    weights: np.ndarray
+    r2: float
+    samples: int
+
+    def top(self, count: int = TOP) -> np.ndarray:
+        """int (count,): the segments with the largest weights, largest first."""
+        return np.argsort(-self.weights, kind="stable")[:count]
+
+
+def segments(image: np.ndarray, count: int = 50) -> np.ndarray:
+    """Patches of like colour (SLIC, Achanta et al. 2012), int64 (side, side) from 0.
+
+    Args:
+        image: uint8 (side, side, 3).
+        count: about how many.
+    """
+    found = slic(image, n_segments=count, compactness=10, start_label=0, channel_axis=-1)
+    return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+
+
+def fit(
+    model: keras.Model,
+    image: np.ndarray,
+    label: int,
+    *,
+    parts: np.ndarray | None = None,
+    samples: int = 1000,
+    batch: int = 50,
+    patience: int | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Explain one picture.
+
+    Args:
+        model: uint8 pictures -> logits.
+        image: uint8 (side, side, 3).
+        label: the class.
+        parts: from ``segments``; made if not given.
+        samples: pictures that the network looks at, at most.
+        batch: of them at a time.
+        patience: stop when the five largest weights are the same segments after so many batches in a row.
+        seed: of the samples.
+
+    Raises:
+        FlowerlibError: a picture or class that the model does not take, or segments of another size.
+    """
+    explain.check(model, image[None], np.array([label]))
+    parts = segments(image) if parts is None else parts
+    if parts.shape != image.shape[:2]:
+        raise FlowerlibError(f"segments {parts.shape} of a picture {image.shape[:2]}")
+    hidden, random, count = _mean_colours(image, parts), np.random.default_rng(seed), int(parts.max()) + 1
+    shown, seen = np.empty((0, count), bool), np.empty(0)
+    still, last = 0, np.empty(0, np.int64)
+    while len(shown) < samples and (patience is None or still < patience):
+        some = random.random((min(batch, samples - len(shown)), count)) < 0.5
+        if not len(shown):
+            some[0] = True  # the picture itself
+        pictures = np.where(some[:, parts][..., None], image, hidden)
+        shown, seen = np.concatenate([shown, some]), np.concatenate([seen, _probability(model, pictures, label)])
+        if patience is not None:
+            top = np.sort(np.argsort(-_ridge(shown, seen)[0], kind="stable")[:TOP])
+            still = still + 1 if np.array_equal(top, last) else 0
+            last = top
+    weights, r2 = _ridge(shown, seen)
+    return Explanation(parts, weights, r2, len(shown))
+
+
+def lime(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, *, samples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Positive weights of the segments that a pixel lies in; a method like those of ``explain``.
+
+    Args:
+        model, images, classes: as of every method of ``explain``.
+        samples: pictures that the network looks at for each.
+        seed: of the samples.
+    """
+    explain.check(model, images, classes)
+    maps = []
+    for image, label in zip(images, classes, strict=True):
+        found = fit(model, image, int(label), samples=samples, seed=seed)
+        maps.append(np.maximum(found.weights, 0)[found.segments])
+    return explain.to_unit(np.stack(maps))
+
+
+def _mean_colours(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The picture with every segment in its mean colour, uint8."""
+    flat, count = parts.ravel(), np.bincount(parts.ravel())
+    means = np.stack([np.bincount(flat, image[..., channel].ravel()) / count for channel in range(3)], axis=1)
+    return means.astype(np.uint8)[parts]
+
+
+def _probability(model: keras.Model, pictures: np.ndarray, label: int) -> np.ndarray:
+    return np.asarray(tf.nn.softmax(model.predict_on_batch(pictures)))[:, label].astype(np.float64)
+
+
+def _ridge(shown: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of a ridge regression with an intercept, and its weighted R2."""
+    x = shown.astype(np.float64)
+    # Cosine distance from the whole picture: of a vector of zeros and ones it is 1 - sqrt(share of ones).
+    distance = 1 - np.sqrt(x.mean(axis=1))
+    weight = np.sqrt(np.exp(-(distance**2) / KERNEL_WIDTH**2))
+    total = weight.sum()
+    centre, level = weight @ x / total, weight @ seen / total
+    centred, lifted = x - centre, seen - level
+    scaled = centred * weight[:, None]
+    found = np.linalg.solve(scaled.T @ centred + PENALTY * np.eye(x.shape[1]), scaled.T @ lifted)
+    left, all_ = weight @ (lifted - centred @ found) ** 2, weight @ lifted**2
+    return found, float(1 - left / all_) if all_ > 0 else 0.0

@@ -1,0 +1,83 @@
+"""LIME against a ridge regression of scikit-learn, and on a network whose answer is known."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from test_explain import SIDE, SPOT, spot_network
+
+from flowerlib import lime, synthetic
+from flowerlib.errors import FlowerlibError
+
+PICTURE = synthetic.draw(np.array([3]), np.array([0]), SIDE)[0][0]
+QUARTERS = (np.arange(SIDE)[:, None] // 8) * 4 + np.arange(SIDE) // 8  # sixteen squares of 8 px
+HELD = (SPOT[0] // 8) * 4 + SPOT[1] // 8  # the one that the network looks at
+
+
+@pytest.fixture(scope="module")
+def model():
+    return spot_network(*SPOT)
+
+
+def bright():
+    """A red square that the answer rests on, on black: hidden, it turns into its mean, so half of it is made black."""
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[::2, :, 0] = 255
+    top, left, size = SPOT
+    picture[top : top + size, left : left + size, 0] = 255
+    return picture
+
+
+def test_the_ridge_is_scikit_learns():
+    random = np.random.default_rng(0)
+    shown, seen = random.random((200, 12)) < 0.5, random.random(200)
+    shown[0] = True
+    distance = 1 - np.sqrt(shown.mean(axis=1))
+    weight = np.sqrt(np.exp(-(distance**2) / 0.25**2))
+    expected = Ridge(alpha=1.0).fit(shown.astype(float), seen, sample_weight=weight)
+    found, r2 = lime._ridge(shown, seen)
+    np.testing.assert_allclose(found, expected.coef_, atol=1e-10)
+    assert r2 == pytest.approx(expected.score(shown.astype(float), seen, sample_weight=weight))
+
+
+def test_segments_cover_the_picture_and_are_counted_from_0():
+    found = lime.segments(PICTURE, 20)
+    assert found.shape == (SIDE, SIDE)
+    assert np.array_equal(np.unique(found), np.arange(found.max() + 1))
+
+
+def test_the_segment_that_the_answer_rests_on_has_the_largest_weight(model):
+    picture = bright()
+    quarters = QUARTERS.copy()
+    quarters[quarters == (HELD + 1)] = HELD  # with the striped square beside it, so that hiding changes its redness
+    found = lime.fit(model, picture, 1, parts=np.unique(quarters, return_inverse=True)[1].reshape(SIDE, SIDE))
+    assert found.top(1)[0] == np.unique(found.segments[SPOT[0], SPOT[1]])[0]
+    assert found.r2 > 0.9 and found.samples == 1000
+    others = np.delete(found.weights, found.top(1))
+    assert np.abs(others).max() < 0.1 * found.weights.max()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_a_correlated_map(model):
+    one, again, other = (lime.fit(model, PICTURE, 1, samples=400, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.weights, again.weights)
+    assert not np.array_equal(one.weights, other.weights)
+    assert np.corrcoef(one.weights, other.weights)[0, 1] > 0.5
+
+
+def test_sampling_stops_when_the_top_segments_hold_still(model):
+    found = lime.fit(model, bright(), 1, parts=QUARTERS, patience=3, samples=5000)
+    assert 200 <= found.samples < 5000 and found.samples % 50 == 0
+    assert lime.fit(model, bright(), 1, parts=QUARTERS, samples=120).samples == 120
+
+
+def test_a_map_has_one_value_a_segment(model):
+    [found] = lime.lime(model, PICTURE[None], np.array([1]), samples=100)
+    assert found.shape == (SIDE, SIDE) and found.min() >= 0 and found.max() == 1
+    parts = lime.segments(PICTURE)
+    assert all(len(np.unique(found[parts == part])) == 1 for part in range(parts.max() + 1))
+
+
+def test_segments_of_another_size_and_classes_that_are_not_there_are_refused(model):
+    with pytest.raises(FlowerlibError, match=r"segments \(16, 16\) of a picture \(32, 32\)"):
+        lime.fit(model, PICTURE, 1, parts=QUARTERS[:16, :16])
+    with pytest.raises(FlowerlibError, match="class 7 is not among the 2"):
+        lime.fit(model, PICTURE, 7)
