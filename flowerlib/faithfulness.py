@@ -10,7 +10,7 @@ import scipy.stats
 import tensorflow as tf
 
 from flowerlib.errors import FlowerlibError
-from flowerlib.explain import Method, check, to_unit
+from flowerlib.maps import Method, check, to_unit
 
 STEPS = 20  # of deletion and insertion
 BLUR = 0.15  # standard deviation, as a share of the side, of what stands for a pixel that is not there

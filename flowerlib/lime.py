@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from skimage.segmentation import slic
 
-from flowerlib import explain
 from flowerlib.errors import FlowerlibError
+from flowerlib.maps import check, to_unit
 
 KERNEL_WIDTH = 0.25  # of the weights of samples
 PENALTY = 1.0  # of the ridge
@@ -77,7 +77,7 @@ def fit(
     Raises:
         FlowerlibError: a picture or class that the model does not take, or segments of another size.
     """
-    explain.check(model, image[None], np.array([label]))
+    check(model, image[None], np.array([label]))
     parts = segments(image) if parts is None else parts
     if parts.shape != image.shape[:2]:
         raise FlowerlibError(f"segments {parts.shape} of a picture {image.shape[:2]}")
@@ -101,19 +101,19 @@ def fit(
 def lime(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, *, samples: int = 1000, seed: int = 0
 ) -> np.ndarray:
-    """Positive weights of the segments that a pixel lies in; a method like those of ``explain``.
+    """Positive weights of the segments that a pixel lies in; a method as ``maps.Method``.
 
     Args:
-        model, images, classes: as of every method of ``explain``.
+        model, images, classes: as of every method.
         samples: pictures that the network looks at for each.
         seed: of the samples.
     """
-    explain.check(model, images, classes)
+    check(model, images, classes)
     maps = []
     for image, label in zip(images, classes, strict=True):
         found = fit(model, image, int(label), samples=samples, seed=seed)
         maps.append(np.maximum(found.weights, 0)[found.segments])
-    return explain.to_unit(np.stack(maps))
+    return to_unit(np.stack(maps))
 
 
 def _mean_colours(image: np.ndarray, parts: np.ndarray) -> np.ndarray:

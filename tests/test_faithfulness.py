@@ -5,7 +5,8 @@ import pytest
 import scipy.stats
 from test_explain import CLASSES, PICTURES, SIDE, SPOT, network, spot_network
 
-from flowerlib import explain, faithfulness
+from flowerlib import faithfulness, gradients
+from flowerlib import maps as maps_of
 from flowerlib.errors import FlowerlibError
 
 RED = np.zeros((2, SIDE, SIDE, 3), np.uint8)
@@ -39,7 +40,7 @@ def test_curves_begin_and_end_with_the_picture_and_its_blur():
     model = spot_network(*SPOT)
     blurred = faithfulness._blurred(RED)
     curve = faithfulness._curves(model, RED, ONE, perfect(), RED, blurred)
-    whole, gone = (explain._probabilities(model, each)[:, 1] for each in (RED, blurred))
+    whole, gone = (maps_of.probabilities(model, each)[:, 1] for each in (RED, blurred))
     np.testing.assert_allclose(curve[:, 0], whole, rtol=1e-5)
     np.testing.assert_allclose(curve[:, -1], gone, rtol=1e-5)
 
@@ -59,7 +60,7 @@ def test_correlation_is_spearmans_and_a_flat_map_has_none():
 
 def test_maps_that_do_not_look_at_the_picture_are_perfectly_stable():
     assert faithfulness.stability(faithfulness.centre_blob, network(), PICTURES, CLASSES) == pytest.approx([1, 1, 1])
-    assert (faithfulness.stability(explain.saliency, network(), PICTURES, CLASSES) < 1).all()
+    assert (faithfulness.stability(gradients.saliency, network(), PICTURES, CLASSES) < 1).all()
 
 
 def test_a_map_that_does_not_look_at_the_network_survives_its_forgetting():
@@ -67,7 +68,7 @@ def test_a_map_that_does_not_look_at_the_network_survives_its_forgetting():
     model = network()
     before = [weight.numpy() for weight in model.weights]
     blind = faithfulness.randomized(faithfulness.centre_blob, model, PICTURES, CLASSES)
-    honest = faithfulness.randomized(explain.saliency, model, PICTURES, CLASSES)
+    honest = faithfulness.randomized(gradients.saliency, model, PICTURES, CLASSES)
     assert blind["correlation"].tolist() == pytest.approx([1] * 12)
     assert honest[honest.stage == 4]["correlation"].mean() < 0.7
     assert honest["stage"].tolist() == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3 and honest["share"].max() == 1
