@@ -18,6 +18,7 @@ import pandas as pd
 from flowerlib import checkpoints, digests, frozen, objective, training
 from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
+from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
 from flowerlib.metrics import Score
 from flowerlib.models import backbones
@@ -105,6 +106,21 @@ def fit_or_load(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
     return stages
 
 
+def of_any_side(model: keras.Model) -> keras.Model:
+    """The same layers, with the same weights, for square pictures of any side.
+
+    Args:
+        model: from ``build``.
+
+    Raises:
+        FlowerlibError: a head on the flat map, whose width would change with the side.
+    """
+    if isinstance(model.get_layer(backbones.POOLED), keras.layers.Flatten):
+        raise FlowerlibError("training.sizes_px and training.test_px need model.pooling average")
+    pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+    return keras.models.clone_model(model, input_tensors=pictures, clone_function=lambda layer: layer)
+
+
 def try_rates(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Split, rates: np.ndarray) -> np.ndarray:
     """The loss of each step of a range test of the first phase (Smith 2015, section 3.3); the model stays as it is.
 
@@ -127,7 +143,7 @@ def predict(recipe: Recipe, model: keras.Model, stage: Stage, dataset: Dataset, 
     """Logits float64 (n, classes) of a part from the network as a phase left it; the model has its weights then."""
     restore(model, stage)
     if stage.name == ALL_LAYERS:
-        return training.predict(recipe, model, dataset, part)
+        return training.predict(recipe, _learning(recipe, model), dataset, part)
     lower, upper = halves(model, _lowest(recipe, model))
     return training.logits(upper, frozen.plain(recipe, lower, dataset, part)[:, 0], np.arange(len(part)))
 
@@ -211,14 +227,15 @@ def _all_layers(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
     depth = [layer.name for layer in model.layers].index(backbones.POOLED)
     learned = backbones.unfreeze(model, depth, (keras.layers.Layer,))
     shares = np.bincount(split.train.labels, minlength=len(split.names)) / len(split.train)
-    model.compile(
+    learning = _learning(recipe, model)
+    learning.compile(
         objective.optimizer(recipe.training), objective.loss(recipe, shares), metrics=objective.metrics(recipe)
     )
     done = place / "training.json"
     if not done.exists():
         with training._one_training():
             if not done.exists():
-                training.fit(recipe, model, dataset, split, Trained(folder.name), place)
+                training.fit(recipe, learning, dataset, split, Trained(folder.name), place)
     stage = Stage(
         "all layers",
         tuple(learned),
@@ -227,6 +244,12 @@ def _all_layers(recipe: Recipe, model: keras.Model, dataset: Dataset, split: Spl
     )
     restore(model, stage)
     return stage
+
+
+def _learning(recipe: Recipe, model: keras.Model) -> keras.Model:
+    """The model as the phase on photographs shows it pictures: of its own side, or of any."""
+    assert recipe.training is not None
+    return of_any_side(model) if recipe.training.sizes_px or recipe.training.test_px else model
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -161,6 +161,27 @@ def test_the_last_phase_trains_every_layer_from_photographs(done):
     assert stages[2].trained.epochs == TRAINING["epochs"]
 
 
+def test_all_layers_may_learn_from_smaller_pictures(dataset, split, cache):
+    smaller = recipe(
+        augment={"flip": True, "crop": 0.5}, training=TRAINING | {"sizes_px": [16, 24], "test_px": 40, "epochs": 2}
+    )
+    model = finetuning.build(smaller, split)
+    any_side = finetuning.of_any_side(model)
+    assert [layer.name for layer in any_side.layers] == [layer.name for layer in model.layers]
+    assert all(one is other for one, other in zip(any_side.weights, model.weights, strict=True))
+    stages = finetuning.fit_or_load(smaller, model, dataset, split)
+    before = values(model)
+    found = finetuning.predict(smaller, model, stages[-1], dataset, split.test)
+    assert found.shape == (len(split.test), KINDS)
+    finetuning.restore(model, stages[-2])
+    assert len(changed(before, values(model))) > 50
+    finetuning.restore(model, stages[-1])
+    assert not changed(before, values(model))
+    with pytest.raises(FlowerlibError, match=r"32 px only|pooling"):
+        flat = smaller.model_copy(update={"model": smaller.model.model_copy(update={"pooling": "flatten"})})
+        finetuning.fit_or_load(flat, finetuning.build(flat, split), dataset, split)
+
+
 def test_what_is_trained_is_loaded_the_second_time(done, dataset, split, monkeypatch):
     the_recipe, model, stages, _ = done
     for module, name in ((frozen, "fit"), (training, "fit")):
