@@ -1,9 +1,11 @@
 """Photographs and drawings laid out in rows. Each function returns a Figure and writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from flowerlib import whitening
@@ -141,3 +143,40 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     """Values of any range as uint8, the middle 98 % of them from black to white."""
     low, high = np.percentile(values, [1, 99])
     return (255 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)
+
+
+def small(images: np.ndarray, side_px: int = 96) -> np.ndarray:
+    """Pictures uint8 (n, side, side, 3) brought down to a side, by the mean over each area; smaller ones stay."""
+    if images.shape[1] <= side_px:
+        return images
+    return np.stack([cv2.resize(each, (side_px, side_px), interpolation=cv2.INTER_AREA) for each in images])
+
+
+def blended(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Pictures in grey beneath their heat maps; where a map is 0 the picture is dark, so that print keeps the order.
+
+    Args:
+        images: uint8 (n, side, side, 3).
+        maps: float (n, side, side) in [0, 1].
+
+    Returns:
+        uint8 (n, side, side, 3).
+    """
+    fits = np.shape(maps) == np.shape(images)[:3]
+    require(fits, f"blended: maps {np.shape(maps)} do not fit images {np.shape(images)}")
+    heat = colormaps["inferno"](np.asarray(maps))[..., :3] * 255
+    grey = images @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+    return np.rint(0.4 * grey[..., None] + 0.6 * heat).astype(np.uint8)
+
+
+@style()
+def explained(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
+    """Pictures in the first row, then a row of heat maps a method.
+
+    Args:
+        images: uint8 (n, side, side, 3), n up to 12.
+        maps: method -> float (n, side, side) in [0, 1].
+        titles: one a picture.
+    """
+    heated = [blended(images, each) for each in maps.values()]
+    return rows([small(each) for each in (images, *heated)], ["picture", *maps], titles)

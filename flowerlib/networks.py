@@ -1,0 +1,71 @@
+"""Networks that other runs have trained, ready to answer: for explanations, quantization, an ensemble. Never trains."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from flowerlib import data, digests, finetuning, metrics, recipes, splits, training
+from flowerlib.data import Dataset
+from flowerlib.errors import FlowerlibError
+from flowerlib.fetch import cache_folder
+from flowerlib.finetuning import Stage
+from flowerlib.schema import Recipe
+from flowerlib.splits import Part, Split
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained classifier beside the pictures that it was made for.
+
+    Attributes:
+        recipe: its run.
+        model: uint8 pictures -> logits, with its last weights.
+        dataset: the pictures, at its size.
+        split: their parts, under its labels.
+        stages: of a fine-tuned one, in their order.
+    """
+
+    recipe: Recipe
+    model: keras.Model
+    dataset: Dataset
+    split: Split
+    stages: tuple[Stage, ...] = ()
+
+    def probabilities(self, part: Part) -> np.ndarray:
+        """float64 (n, classes) of a part's pictures, as the run itself predicts them."""
+        if self.stages:
+            logits = finetuning.predict(self.recipe, self.model, self.stages[-1], self.dataset, part)
+        else:
+            logits = training.predict(self.recipe, self.model, self.dataset, part)
+        return metrics.softmax(logits)
+
+
+def load(run: str, profile: str) -> Network:
+    """What a run of one network has trained.
+
+    Args:
+        run: its name.
+        profile: in which it ran.
+
+    Raises:
+        FlowerlibError: an unknown run, one that trains no single network, or one that was not trained here.
+    """
+    recipe = recipes.load(run, profile)
+    single = recipe.model and (recipe.training or recipe.finetuning) and not recipe.sweep
+    if recipe.data is None or not single or recipe.data.learned != "labels":
+        raise FlowerlibError(f"{run} trains no single network on its own labels, which others could use")
+    digest = digests.training_digest(recipe, data.manifest(recipe.data.name))
+    if not (cache_folder() / "trained" / digest / "training.json").exists():
+        raise FlowerlibError(
+            f"the weights of {run} are not here, about {recipe.expect.minutes:g} minutes:"
+            f" python -m flowerlib run '{run}' --profile {profile} --force"
+        )
+    dataset = data.load(recipe.data.name, recipe.data.size_px, recipe.data.resize)
+    split = splits.make(recipe.data.split, recipe.data.labels, dataset.fine, dataset.sets, recipe.seed)
+    if recipe.finetuning:
+        model = finetuning.build(recipe, split)
+        return Network(recipe, model, dataset, split, tuple(finetuning.fit_or_load(recipe, model, dataset, split)))
+    model = training.build(recipe, split, dataset)
+    training.fit_or_load(recipe, model, dataset, split)
+    return Network(recipe, model, dataset, split)
