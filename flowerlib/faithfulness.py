@@ -110,23 +110,38 @@ def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def stability(
-    method: Method, model: keras.Model, images: np.ndarray, classes: np.ndarray, *, noise: float = 4.0, seed: int = 0
+    method: Method,
+    model: keras.Model,
+    images: np.ndarray,
+    classes: np.ndarray,
+    *,
+    before: np.ndarray | None = None,
+    noise: float = 4.0,
+    seed: int = 0,
 ) -> np.ndarray:
     """Rank correlation of a picture's map with that of the picture under small noise, float64 (n,).
 
     Args:
         method: of ``explain``.
         model, images, classes: as of every method.
+        before: the method's maps of the pictures as they are, where they are known.
         noise: standard deviation, in levels of 0 to 255; the eye does not see four.
         seed: of the noise.
     """
     random = np.random.default_rng(seed)
     noisy = np.clip(np.rint(images + noise * random.standard_normal(images.shape)), 0, 255).astype(np.uint8)
-    return correlation(method(model, images, classes), method(model, noisy, classes))
+    before = method(model, images, classes) if before is None else before
+    return correlation(before, method(model, noisy, classes))
 
 
 def randomized(
-    method: Method, model: keras.Model, images: np.ndarray, classes: np.ndarray, *, seed: int = 0
+    method: Method,
+    model: keras.Model,
+    images: np.ndarray,
+    classes: np.ndarray,
+    *,
+    before: np.ndarray | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Does the map change when the network forgets? Weights are drawn anew from the logits down (Adebayo et al. 2018).
 
@@ -135,6 +150,7 @@ def randomized(
     Args:
         method: of ``explain``.
         model, images, classes: as of every method.
+        before: the method's maps by the network as it is, where they are known.
         seed: of the new weights.
 
     Returns:
@@ -142,7 +158,8 @@ def randomized(
     """
     layers = [layer for layer in model.layers if layer.weights][::-1]
     kept = [layer.get_weights() for layer in layers]
-    before, random, rows = method(model, images, classes), np.random.default_rng(seed), []
+    before = method(model, images, classes) if before is None else before
+    random, rows = np.random.default_rng(seed), []
     try:
         done = 0
         for stage in range(1, STAGES + 1):

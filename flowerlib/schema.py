@@ -221,6 +221,30 @@ class HeadSweep(Values):
         return self
 
 
+class Explanation(Values):
+    """How many photographs each measure of the methods that explain a network is taken on.
+
+    LIME and RISE look at many copies of a picture for one map: they have the second number of each pair.
+    """
+
+    photographs: tuple[int, int] = Field((100, 30), description="for maps, deletion and insertion")
+    stable: tuple[int, int] = Field((30, 10), description="for small noise and other seeds")
+    randomized: tuple[int, int] = Field((10, 3), description="for weights drawn anew")
+    drawn: int = Field(100, ge=2, le=1000, description="drawn flowers, whose outlines are known")
+    copies: int = Field(500, ge=50, le=10_000, description="that LIME and RISE look at for a map")
+    maximized: tuple[int, ...] = Field((5, 77, 33, 100, 73), description="classes (from 0) whose picture is made")
+    steps: int = Field(256, ge=1, le=10_000, description="of making one")
+
+    @model_validator(mode="after")
+    def _counts_can_be_taken(self) -> Self:
+        for name in ("stable", "randomized"):
+            if any(few > many for few, many in zip(getattr(self, name), self.photographs, strict=True)):
+                raise ValueError(f"{name} {list(getattr(self, name))}: at most the photographs {list(self.photographs)}")
+        if min(*self.photographs, *self.stable, *self.randomized) < 2:
+            raise ValueError("an interval needs two photographs or more")
+        return self
+
+
 class Sweep(Values):
     """Rows of one table: the recipe itself with some values changed, each over the same seeds."""
 
@@ -242,6 +266,7 @@ SECTIONS: dict[str, type[Values]] = {
     "finetuning": FineTuning,
     "training": Training,
     "heads": HeadSweep,
+    "explanation": Explanation,
     "sweep": Sweep,
 }
 
@@ -272,6 +297,7 @@ class Recipe(Values):
     finetuning: FineTuning | None = None
     training: Training | None = None
     heads: HeadSweep | None = None
+    explanation: Explanation | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
     expect: Expectation = Expectation(minutes=0)
@@ -297,5 +323,5 @@ class Recipe(Values):
 
     def shaping(self) -> dict[str, Any]:
         """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
-        keys = {"seed", "data", "model", "augment", "finetuning", "training", "heads", "needs"}
+        keys = {"seed", "data", "model", "augment", "finetuning", "training", "heads", "explanation", "needs"}
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}

@@ -1,0 +1,250 @@
+"""The league of explanations: every method on the same photographs, each measure kept as soon as it is computed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from flowerlib import comparisons, faithfulness, metrics
+from flowerlib.digests import digest, function_digests
+from flowerlib.explain import METHODS
+from flowerlib.faithfulness import BASELINES
+from flowerlib.fetch import cache_folder
+from flowerlib.kept import Plan, keep
+from flowerlib.metrics import Score
+from flowerlib.schema import Explanation
+
+SLOW = {"rise": "masks", "lime": "samples"}  # methods that look at many copies, and what they call their number
+SEEDED = ("smooth_grad", "rise", "lime")  # methods that draw
+AT_ONCE = 10  # photographs between two times of keeping
+COMPARED = {"deletion": -1, "insertion": 1}  # measure -> which way is better
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is explained.
+
+    Attributes:
+        model: uint8 pictures -> logits.
+        images: uint8 (n, side, side, 3).
+        classes: int (n,), the class whose answer is explained.
+        plan: how many of the pictures each measure is taken on.
+    """
+
+    model: keras.Model
+    images: np.ndarray
+    classes: np.ndarray
+    plan: Explanation
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What every number rests on: weights, pictures, classes."""
+        seen = hashlib.sha256()
+        for array in (*(each.numpy() for each in self.model.weights), self.images, self.classes):
+            seen.update(f"{array.dtype} {array.shape}".encode())
+            seen.update(np.ascontiguousarray(array).tobytes())
+        return {"network": self.model.name, "case": seen.hexdigest()}
+
+    def first(self, count: int) -> "Case":
+        """The same with the first pictures alone."""
+        return Case(self.model, self.images[:count], self.classes[:count], self.plan)
+
+
+def chosen(labels: np.ndarray, predicted: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """Positions of photographs, a right and a wrong answer in turn, drawn at random; int64 (count or fewer,).
+
+    Args:
+        labels: int (n,).
+        predicted: int (n,).
+        count: how many.
+        seed: of the draw.
+    """
+    random = np.random.default_rng(seed)
+    right, wrong = (random.permutation(np.flatnonzero(each)) for each in (labels == predicted, labels != predicted))
+    half = min(len(right), len(wrong))
+    mixed = np.stack([right[:half], wrong[:half]], axis=1).ravel()
+    return np.concatenate([mixed, right[half:], wrong[half:]])[:count]
+
+
+def methods(plan: Explanation) -> dict[str, tuple[partial[np.ndarray], int]]:
+    """Every method and baseline by its name, and whether it is slow: 0 or 1, the place in the plan's pairs."""
+    found: dict[str, tuple[partial[np.ndarray], int]] = {}
+    for name, method in (METHODS | BASELINES).items():
+        options = {SLOW[name]: plan.copies} if name in SLOW else {}
+        found[name] = (partial(method, **options), int(name in SLOW))
+    return found
+
+
+def maps(case: Case, name: str) -> np.memmap:
+    """A method's maps of its photographs, float32 (n, side, side).
+
+    Args:
+        case: what is explained.
+        name: of the method.
+    """
+    method, slow = methods(case.plan)[name]
+    part = case.first(case.plan.photographs[slow])
+    return _kept(part, "maps", name, part.images.shape[1:3], lambda rows: method(*_at(part, rows)))
+
+
+def seconds(found: np.ndarray) -> float:
+    """How long a photograph took, of ``maps``."""
+    note = json.loads(Path(str(found.filename)).with_suffix(".json").read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+    return float(note["minutes"]) * 60 / len(found)
+
+
+def faithful(case: Case, name: str) -> np.ndarray:
+    """Deletion and insertion area of each photograph, float64 (n, 2)."""
+    found = maps(case, name)
+    part = case.first(len(found))
+
+    def measure(rows: slice) -> np.ndarray:
+        given = (*_at(part, rows), found[rows])
+        return np.stack([faithfulness.deletion(*given), faithfulness.insertion(*given)], axis=1)
+
+    return _kept(part, "faithful", name, (2,), measure, "float64")
+
+
+def steady(case: Case, name: str) -> np.ndarray:
+    """Rank correlation of each photograph's map with that under small noise, float64 (n,)."""
+    method, slow = methods(case.plan)[name]
+    part, found = case.first(case.plan.stable[slow]), maps(case, name)
+
+    def measure(rows: slice) -> np.ndarray:
+        return faithfulness.stability(method, *_at(part, rows), before=found[rows], seed=rows.start)
+
+    return _kept(part, "steady", name, (), measure, "float64")
+
+
+def over_seeds(case: Case, name: str) -> np.ndarray | None:
+    """Rank correlation of each photograph's map with that of another seed, float64 (n,); None: it draws nothing."""
+    if name not in SEEDED:
+        return None
+    method, slow = methods(case.plan)[name]
+    part, found = case.first(case.plan.stable[slow]), maps(case, name)
+
+    def measure(rows: slice) -> np.ndarray:
+        return faithfulness.correlation(found[rows], partial(method, seed=1)(*_at(part, rows)))
+
+    return _kept(part, "over_seeds", name, (), measure, "float64")
+
+
+def forgetful(case: Case, name: str) -> np.ndarray:
+    """Rank correlation of each photograph's map with that after each stage of forgetting, float64 (n, stages)."""
+    method, slow = methods(case.plan)[name]
+    part = case.first(case.plan.randomized[slow])
+    found = maps(case, name)[: len(part.images)]
+
+    def measure(rows: slice) -> np.ndarray:
+        frame = faithfulness.randomized(method, *_at(part, rows), before=found[rows])
+        return frame["correlation"].to_numpy().reshape(faithfulness.STAGES, -1).T
+
+    return _kept(part, "forgetful", name, (faithfulness.STAGES,), measure, "float64")
+
+
+def scores(case: Case) -> dict[str, dict[str, Score]]:
+    """Every measure of every method with its interval: method -> measure -> mean over photographs.
+
+    Measures are deletion, insertion, stability, over_seeds (of methods that draw) and forgotten, the correlation that
+    is left when all layers have forgotten.
+    """
+    found: dict[str, dict[str, Score]] = {}
+    for number, name in enumerate(methods(case.plan), 1):
+        print(f"{name}: method {number} of {len(methods(case.plan))}", flush=True)
+        areas = faithful(case, name)
+        measured = {"deletion": areas[:, 0], "insertion": areas[:, 1]}
+        if name not in BASELINES:  # they know nothing of the network: it would say nothing of them
+            measured |= {"stability": steady(case, name), "forgotten": forgetful(case, name)[:, -1]}
+            other = over_seeds(case, name)
+            measured |= {} if other is None else {"over_seeds": other}
+        found[name] = {measure: mean(values) for measure, values in measured.items()}
+    return found
+
+
+def mean(values: np.ndarray) -> Score:
+    """Mean over photographs with its 95 % interval (Student 1908)."""
+    score = comparisons.seeds_interval(values, "")
+    return Score(score.value, score.low, score.high, score.n, "Student's t, photographs", "")
+
+
+def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
+    """The league: a row a method, whether it beats the baselines, and its seconds a photograph.
+
+    Args:
+        case: what was explained.
+        found: from ``scores``.
+    """
+    rows = []
+    for name, measured in found.items():
+        row: dict[str, Any] = {"method": name.replace("_", " ")}
+        row |= {measure: measured[measure].value for measure in measured}
+        row["beats"] = _beaten(case, name) if name not in BASELINES else ""
+        row |= {"seconds": seconds(maps(case, name)), "n": measured["deletion"].n}
+        rows.append(row)
+    columns = ["method", "deletion", "insertion", "stability", "over_seeds", "forgotten", "beats", "seconds", "n"]
+    return pd.DataFrame(rows, columns=columns).rename(columns={"over_seeds": "over seeds"})
+
+
+def _beaten(case: Case, name: str) -> str:
+    """Which baselines a method beats, in both areas, by a paired test on the same photographs."""
+    own, said = faithful(case, name), []
+    for baseline in BASELINES:
+        other = faithful(case, baseline)[: len(own)]
+        pairs = [comparisons.paired_seeds(own[:, i], other[:, i]) for i in range(len(COMPARED))]
+        adjusted = comparisons.holm([each.p for each in pairs])
+        signs = COMPARED.values()
+        if all(sign * pair.value > 0 and p < 0.05 for sign, pair, p in zip(signs, pairs, adjusted, strict=True)):
+            said.append(baseline)
+    return ", ".join(said) or "neither"
+
+
+def on_flowers(case: Case, masks: np.ndarray, name: str) -> dict[str, Score]:
+    """Whether a method points at the flower, and how much of its map lies on it, where outlines are known.
+
+    Args:
+        case: drawn flowers, and what the network takes them for.
+        masks: bool (n, side, side).
+        name: of the method.
+    """
+    found = maps(case, name)
+    hits = faithfulness.pointing(found, masks[: len(found)])
+    low, high = metrics.wilson(int(hits.sum()), len(hits))
+    shares = faithfulness.share_on_flower(found, masks[: len(found)])
+    return {
+        "pointing": Score(float(hits.mean()), low, high, len(hits), "wilson, drawn flowers"),
+        "share_on_flower": mean(shares[np.isfinite(shares)]),
+    }
+
+
+def _at(case: Case, rows: slice) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    return case.model, case.images[rows], case.classes[rows]
+
+
+def _kept(
+    case: Case,
+    what: str,
+    name: str,
+    shape: tuple[int, ...],
+    measure: Callable[[slice], np.ndarray],
+    dtype: str = "float32",
+) -> np.memmap:
+    """A measure of the case's pictures, some at a time; kept under all that it rests on."""
+    method, _ = methods(case.plan)[name]
+    roots = [("league", what), (method.func.__module__.removeprefix("flowerlib."), method.func.__name__)]
+    parts = case.identity | {"what": what, "method": name, "options": method.keywords}
+    parts |= {"functions": digest(function_digests(roots))}
+    path = cache_folder() / "explanations" / f"{what}-{name}-{digest(parts)}.npy"
+    count = len(case.images)
+
+    def blocks(first: int) -> Iterator[np.ndarray]:
+        for start in range(first, count, AT_ONCE):
+            yield np.asarray(measure(slice(start, min(start + AT_ONCE, count))), dtype=dtype)
+
+    return keep(path, json.loads(json.dumps(parts)), Plan(f"{what}, {name}", (count, *shape), count, dtype, blocks))
