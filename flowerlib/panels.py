@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flowerlib.metrics import Score
 from flowerlib.style import BLUE, ORANGE, WIDTH_IN, figure, legend, require, style, wrap
 
 COLUMNS = 4
@@ -86,4 +87,29 @@ def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
         ax.set_xticks(range(len(names)), short, rotation=90)
         ax.tick_params(length=0)
     _label(axes, "predicted", "true")
+    return fig
+
+
+@style()
+def measures(scores: Mapping[str, Mapping[str, Score]], labels: Mapping[str, str]) -> Figure:
+    """Scores with their intervals, a row a method and a panel a measure, the methods in their order.
+
+    Args:
+        scores: method -> measure -> score.
+        labels: measure -> what stands beneath its panel; those that are drawn.
+    """
+    require(scores and labels, "measures: nothing to draw")
+    names = [name.replace("_", " ") for name in scores]
+    fig = figure(0.7 + 0.22 * len(names))
+    axes = np.atleast_1d(fig.subplots(1, len(labels), sharey=True))
+    for ax, (measure, label) in zip(axes, labels.items(), strict=True):
+        for row, each in enumerate(scores.values()):
+            if measure in each:
+                score = each[measure]
+                ax.plot([score.low, score.high], [row, row], color=BLUE, linestyle="-", marker="", linewidth=1.5)
+                ax.plot(score.value, row, "o", color=BLUE, markersize=4)
+        ax.set_xlabel(label)
+        ax.grid(axis="x")
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
     return fig

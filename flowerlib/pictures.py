@@ -152,6 +152,15 @@ def small(images: np.ndarray, side_px: int = 96) -> np.ndarray:
     return np.stack([cv2.resize(each, (side_px, side_px), interpolation=cv2.INTER_AREA) for each in images])
 
 
+def square(image: np.ndarray, side_px: int) -> np.ndarray:
+    """The middle of a picture, uint8 (height, width, 3), as a square of a side, by the mean over each area."""
+    height, width = image.shape[:2]
+    least = min(height, width)
+    top, left = (height - least) // 2, (width - least) // 2
+    middle = np.ascontiguousarray(image[top : top + least, left : left + least])
+    return np.asarray(cv2.resize(middle, (side_px, side_px), interpolation=cv2.INTER_AREA))
+
+
 def blended(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Pictures in grey beneath their heat maps; where a map is 0 the picture is dark, so that print keeps the order.
 

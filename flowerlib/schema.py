@@ -234,12 +234,15 @@ class Explanation(Values):
     copies: int = Field(500, ge=50, le=10_000, description="that LIME and RISE look at for a map")
     maximized: tuple[int, ...] = Field((5, 77, 33, 100, 73), description="classes (from 0) whose picture is made")
     steps: int = Field(256, ge=1, le=10_000, description="of making one")
+    flipped: float = Field(0.02, gt=0, lt=1, description="share of the labels that are made wrong on purpose")
 
     @model_validator(mode="after")
     def _counts_can_be_taken(self) -> Self:
         for name in ("stable", "randomized"):
             if any(few > many for few, many in zip(getattr(self, name), self.photographs, strict=True)):
-                raise ValueError(f"{name} {list(getattr(self, name))}: at most the photographs {list(self.photographs)}")
+                raise ValueError(
+                    f"{name} {list(getattr(self, name))}: at most the photographs {list(self.photographs)}"
+                )
         if min(*self.photographs, *self.stable, *self.randomized) < 2:
             raise ValueError("an interval needs two photographs or more")
         return self

@@ -38,5 +38,3 @@ def test_a_network_that_was_not_trained_here_is_named_with_the_command(quick, mo
 def test_runs_without_one_network_on_their_own_labels_are_refused(run, cache):
     with pytest.raises(FlowerlibError, match=f"{run} trains no single network"):
         networks.load(run, "smoke")
-
-

@@ -15,6 +15,9 @@ from flowerlib.errors import FlowerlibError
 REDUCIBLE = {"data.name", "data.size_px", "training.sizes_px", "training.test_px", "seed", "sweep.seeds"}
 REDUCIBLE |= {"finetuning.most_epochs", "finetuning.views"}
 REDUCIBLE |= {f"heads.{name}" for name in ("learning_rates", "momenta", "draws", "epochs")}
+REDUCIBLE |= {
+    f"explanation.{name}" for name in ("photographs", "stable", "randomized", "drawn", "copies", "steps", "flipped")
+}
 REDUCIBLE |= {"training.epochs", "training.presentations", "model.norm_momentum", "training.learning_rate"}
 
 SOME = """
