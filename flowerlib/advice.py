@@ -1,7 +1,9 @@
 """What report 002 recommends for better results, tried on the same draws as everything else (Ash et al. 2022)."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from flowerlib import comparisons, heads, metrics, settings, splits, triplets
 from flowerlib.heads import Draw
 from flowerlib.style import BLUE, figure, require, style
 
+DATA = Path(__file__).resolve().parent.parent / "data"
 FEWEST = 2  # photographs of a class
 
 
@@ -52,6 +55,29 @@ def without(draw: Draw, unwanted: np.ndarray, labels: np.ndarray) -> Draw:
     """
     kept = ~unwanted[splits.stratified(labels, draw.seed)[0] - 1]
     return replace(draw, train_x=draw.train_x[kept], train_y=draw.train_y[kept])
+
+
+def flowerless(name: str, count: int) -> np.ndarray:
+    """Which photographs of a data set show no flower, bool (count,).
+
+    A person looked at the thousand photographs of the five classes; ``flower_photos_without_flowers.csv`` lists what
+    was seen instead. Flowers on cups, skin or paper do not count.
+
+    Args:
+        name: of the data set; only "flowers5" has such photographs.
+        count: of its photographs.
+    """
+    unwanted = np.zeros(count, bool)
+    if name == "flowers5":
+        listed = {(row["class"], row["file"]) for row in _rows("flower_photos_without_flowers.csv")}
+        known = sorted((row["class"], row["file"]) for row in _rows("flower_photos_subset.csv"))
+        unwanted[[each in listed for each in known]] = True
+    return unwanted
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with open(DATA / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def score(draws: Sequence[Draw], setting: tuple[float, float], *, epochs: int, decay: float = 1.0) -> np.ndarray:

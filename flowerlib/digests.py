@@ -115,7 +115,7 @@ def _claims(functions: Iterable[str], recipe: Recipe) -> dict[str, str]:
     A run that compares its own rows rests on the claims about it; one that compares runs, on all of them.
     """
     files = {"summary.claims": "reported.csv", "summary.table5": "reported_hughes_table5.csv"}
-    files["verdicts.pairs"] = "comparisons.csv"
+    files |= {"verdicts.pairs": "comparisons.csv", "advice.flowerless": "flower_photos_without_flowers.csv"}
     found = {name: file_digest(name) for function, name in files.items() if function in functions}
     if "reported.csv" in found and recipe.uses != ("*",):
         with open(PACKAGE.parent / "data" / "reported.csv", encoding="utf-8", newline="") as file:

@@ -100,6 +100,21 @@ def nearest_of_class(
     return found[:, 0], far[:, 0]
 
 
+def isolation(among: Index, count: int = 10) -> np.ndarray:
+    """How far a picture lies from the others: mean distance to its nearest ones, itself left out, float32 (n,).
+
+    Args:
+        among: from ``index``.
+        count: of neighbours.
+    """
+    everything = np.arange(len(among.features))
+    far = np.empty(len(everything), np.float32)
+    for some in np.array_split(everything, -(-len(everything) // 500)):
+        others = everything[None] != some[:, None]
+        far[some] = nearest(among, among.features[some], count, allowed=others)[1].mean(axis=1)
+    return far
+
+
 def suspects(
     labels: np.ndarray, probabilities: np.ndarray, neighbours: np.ndarray, *, agreeing: int | None = None
 ) -> pd.DataFrame:

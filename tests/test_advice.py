@@ -125,3 +125,12 @@ def test_a_learning_curve_can_be_read(fact):
     rows = [{"photographs": n, "value": v, "low": v - 0.02, "high": v + 0.02} for n, v in ((50, 0.7), (700, 0.9))]
     fig = advice.learning_curve(pd.DataFrame(rows))
     fact(fig, texts_of(fig))
+
+
+def test_photographs_without_flowers_are_those_of_the_list_in_the_order_of_the_data_set():
+    unwanted = advice.flowerless("flowers5", 1000)
+    assert unwanted.sum() == 20
+    known = sorted((row["class"], row["file"]) for row in advice._rows("flower_photos_subset.csv"))
+    found = [known[place] for place in np.flatnonzero(unwanted)]
+    assert found == [(row["class"], row["file"]) for row in advice._rows("flower_photos_without_flowers.csv")]
+    assert not advice.flowerless("drawn", 500).any()

@@ -86,3 +86,12 @@ def test_neighbours_that_disagree_with_a_sure_network_make_no_suspect():
 def test_what_cannot_be_searched_is_refused(call, said):
     with pytest.raises(FlowerlibError, match=said):
         call()
+
+
+def test_isolation_is_the_mean_distance_to_the_nearest_others():
+    points = np.random.default_rng(4).normal(size=(700, 6)).astype(np.float32)
+    points[3] += 50
+    found = neighbors.isolation(neighbors.index(points), 5)
+    expected = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(points).kneighbors(points)[0]
+    np.testing.assert_allclose(found, expected[:, 1:].mean(axis=1), rtol=1e-4)
+    assert found.argmax() == 3
