@@ -83,6 +83,28 @@ def two_steps(results: dict[str, Any], profile: str) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(["reported", "balanced accuracy", "low", "high", "minutes"], "float64"))
 
 
+def preprocessing(results: dict[str, Any]) -> pd.DataFrame:
+    """Does forgotten preprocessing explain the scores of Ash et al. 2022? Weighted F1 with it and without.
+
+    Args:
+        results: from ``summary.read``.
+
+    Returns:
+        A row a model of the report: as reported, then for either head what the runs give, NaN where one was not made.
+    """
+    reported, rows = summary.claimed("ash-runs", "test/weighted_f1"), []
+    for model, value in reported.items():
+        row: dict[str, Any] = {"model": model, "reported": value}
+        for head, run in (("hidden layer", "ash-runs"), ("single layer", "ash-runs-single")):
+            for pixels, name in (("scaled", run), ("0 to 255", f"{run}-raw")):
+                found = results.get(f"{name}/{model}/test/weighted_f1")
+                row[f"{head}, {pixels}"] = found["value"] if found else None
+                row["n"] = found["n"] if found else row.get("n")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys(frame.columns.difference(["model", "n"]), "float64"))
+
+
 def context() -> pd.DataFrame:
     """Qu's table 4.3, as printed: what others reached on the same photographs, on splits that it does not name."""
     return pd.DataFrame(CONTEXT, columns=["method", "year", "top-1 accuracy, as printed"])

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from flowerlib import checkpoints, digests, frozen, objective, training
+from flowerlib import checkpoints, comparisons, digests, frozen, objective, training
 from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
 from flowerlib.errors import FlowerlibError
@@ -166,21 +166,31 @@ def whole(stages: list[Stage]) -> Trained:
     return first
 
 
-def stage_table(stages: list[Stage], scores: dict[str, dict[str, Score]]) -> pd.DataFrame:
-    """One row a phase: what learned, epochs, scores on the test part, minutes.
+def stage_table(
+    stages: list[Stage], scores: dict[str, dict[str, Score]], labels: np.ndarray, logits: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """One row a phase: what learned, epochs, scores on the test part, what it adds to the one before, minutes.
 
     Args:
         stages: from ``fit_or_load``.
         scores: phase -> scores of ``metrics.classification``.
+        labels: int (n,) of the test part.
+        logits: phase -> float (n, classes); two phases are compared picture by picture (McNemar).
     """
-    rows = []
-    for stage in stages:
+    rows: list[dict[str, Any]] = []
+    for before, stage in zip([None, *stages], stages, strict=False):
         found = scores[stage.name]
         row = {"phase": stage.name, "layers that learned": len(stage.learned), "epochs": stage.trained.epochs}
         row |= {"loss": found["loss"].value, "accuracy": found["accuracy"].value, "low": found["accuracy"].low}
-        row |= {"high": found["accuracy"].high, "balanced": found["balanced_accuracy"].value}
-        rows.append(row | {"n": found["accuracy"].n, "minutes": stage.trained.minutes})
-    return pd.DataFrame(rows)
+        row |= {"high": found["accuracy"].high, "adds": None, "p": None}
+        if before is not None:
+            answers = (logits[each.name].argmax(axis=1) for each in (stage, before))
+            added = comparisons.mcnemar(labels, *answers)
+            row |= {"adds": added.value, "p": added.p}
+        row |= {"balanced": found["balanced_accuracy"].value, "n": found["accuracy"].n}
+        rows.append(row | {"minutes": stage.trained.minutes})
+    frame = pd.DataFrame(rows)
+    return frame.astype({"adds": "float64", "p": "float64"})
 
 
 def restore(model: keras.Model, stage: Stage) -> None:

@@ -46,3 +46,15 @@ def test_table_4_2_has_both_sizes_of_training_part():
 
 def test_table_4_3_is_context_as_printed():
     assert fine_tuned.context()["top-1 accuracy, as printed"].max() == 0.958
+
+
+def test_preprocessing_is_compared_model_by_model():
+    results = {"ash-runs/model3/test/weighted_f1": {"value": 0.9, "n": 150}}
+    results["ash-runs-raw/model3/test/weighted_f1"] = {"value": 0.6, "n": 150}
+    table = fine_tuned.preprocessing(results).set_index("model")
+    assert table["reported"].dropna().to_dict() == {
+        **{"model1": 0.55, "model2": 0.39, "model3": 0.58, "model4": 0.55},
+        **{"model5": 0.5, "model6": 0.49, "model7": 0.55},
+    }
+    assert table.loc["model3", ["hidden layer, scaled", "hidden layer, 0 to 255"]].tolist() == [0.9, 0.6]
+    assert table["single layer, scaled"].isna().all()

@@ -236,9 +236,13 @@ def test_a_table_of_phases_has_their_scores(done, split):
     *_, stages, _ = done
     probabilities = np.full((len(split.test), KINDS), 1 / KINDS)
     scores = {stage.name: metrics.classification(split.test.labels, probabilities) for stage in stages}
-    table = finetuning.stage_table(stages, scores)
+    right = np.eye(KINDS)[split.test.labels]
+    logits = {"head": -right, "10 layers": right, "all layers": right}
+    table = finetuning.stage_table(stages, scores, split.test.labels, logits)
     assert table["phase"].tolist() == ["head", "10 layers", "all layers"]
     assert table["loss"].tolist() == pytest.approx([np.log(KINDS)] * 3)
+    assert np.isnan(table["adds"][0]) and table["adds"].tolist()[1:] == [1, 0]
+    assert table["p"][1] < 0.01 < table["p"][2]
 
 
 def test_a_cycle_sets_the_rate_of_every_step(dataset, split, cache, monkeypatch):
