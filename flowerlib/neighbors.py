@@ -81,6 +81,13 @@ def nearest(
     return found, squares / 2 if among.metric == "cosine" else np.sqrt(squares)
 
 
+def distances(among: Index, queries: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each query to every picture, float32 (m, n); a thousandth of a length is rounding."""
+    asked = np.asarray(queries, dtype=np.float32)
+    squares = 2 * (among.squares - asked @ among.features.T) + np.einsum("mw,mw->m", asked, asked)[:, None]
+    return np.sqrt(np.maximum(squares, 0))
+
+
 def nearest_of_class(
     among: Index, labels: np.ndarray, queries: np.ndarray, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
