@@ -100,6 +100,24 @@ def publish(
 
 
 @app.command()
+def predict(
+    photograph: Annotated[Path, typer.Argument(help="a JPEG or PNG")],
+    model: Annotated[Path, typer.Option(help="a .tflite file that 04_quantization exported")] = Path("flower.tflite"),
+    top: Annotated[int, typer.Option(min=1, help="how many names")] = 5,
+) -> None:
+    """Name the flower on a photograph."""
+    from flowerlib import lite, photo
+
+    if not model.is_file():
+        raise FlowerlibError(f"{model}: no such model; this makes one: {lite.HOW}")
+    known = lite.load(model)
+    picture = photo.read(photograph, known.about["size_px"], known.about["resize"])
+    [chances] = known.probabilities(picture[None])
+    for place in chances.argsort()[::-1][:top]:
+        print(f"{chances[place]:7.1%}  {known.names[place]}")
+
+
+@app.command()
 def trace(
     key: Annotated[str, typer.Argument(help="such as hughes-fine/test/accuracy")], profile: Profile = "laptop"
 ) -> None:

@@ -63,3 +63,36 @@ def test_shens_denoiser_is_its_table():
         assert tuple(layer.output.shape[1:]) == (side, side, after), name
     assert model.count_params() == 15_892_864
     assert model.output_shape == model.input_shape == (None, 12, 12, 64)
+
+
+def test_keras_unet_is_told_its_noise_level_and_begins_with_zeros():
+    model = denoisers.keras_unet(32, (8, 16, 24))
+    rng = np.random.default_rng(0)
+    noisy, power = rng.normal(size=(2, 32, 32, 3)).astype(np.float32), np.array([[0.1], [0.9]], np.float32)
+    assert (model.predict_on_batch([noisy, power]) == 0).all()
+    model.get_layer("said").kernel.assign(rng.normal(size=model.get_layer("said").kernel.shape))
+    one, other = (model.predict_on_batch([noisy, each]) for each in (power, power[::-1]))
+    assert np.abs(one - other).max() > 0.01
+    assert one.shape == noisy.shape
+
+
+def test_ours_is_told_level_and_class_in_pictures_and_in_the_latent():
+    rng = np.random.default_rng(0)
+    for side, patch, channels in ((32, 2, 3), (12, 1, 64)):
+        model = denoisers.conditional_unet(side, (16, 32), patch=patch, channels=channels)
+        for layer in model.layers:  # what begins with zeros would hide what it is told
+            for weight in layer.trainable_weights:
+                weight.assign(rng.normal(0, 0.2, weight.shape))
+        noisy = rng.normal(size=(1, side, side, channels)).astype(np.float32)
+        told = [(0.1, 3), (0.9, 3), (0.1, 102)]
+        first, level, label = (
+            model.predict_on_batch([noisy, np.array([[power]], np.float32), np.array([[kind]])]) for power, kind in told
+        )
+        assert first.shape == noisy.shape
+        assert np.abs(first - level).max() > 1e-3 and np.abs(first - label).max() > 1e-3
+
+
+def test_a_noise_embedding_is_sines_and_cosines_of_geometric_frequencies():
+    found = np.asarray(denoisers.NoiseEmbedding(8)(np.array([[0.25]], np.float32)))[0]
+    speeds = 2 * np.pi * np.array([1, 10, 100, 1000])
+    np.testing.assert_allclose(found, [*np.sin(0.25 * speeds), *np.cos(0.25 * speeds)], atol=2e-3)

@@ -23,7 +23,7 @@ def test_another_photograph_changes_map_answer_and_neighbours(shown):
     shown.photographs[3].click()
     after = [shown.shown[0].value, shown.shown[1].value, shown.said.value, [each.value for each in shown.nearest]]
     assert all(one != other for one, other in zip(before, after, strict=True))
-    assert after[0].startswith(b"\x89PNG")
+    assert bytes(after[0]).startswith(b"\x89PNG")
 
 
 def test_another_class_or_method_changes_the_map_alone(shown):
