@@ -15,3 +15,17 @@ METHODS: dict[str, Method] = {
     "rise": rise,
     "lime": lime,
 }
+
+TITLES = {  # as the papers write them; others as they are
+    "smooth_grad": "SmoothGrad",
+    "integrated_gradients": "integrated gradients",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "rise": "RISE",
+    "lime": "LIME",
+}
+
+
+def title(name: str) -> str:
+    """A method's or a baseline's name for people."""
+    return TITLES.get(name, name)

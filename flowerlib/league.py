@@ -14,7 +14,7 @@ import pandas as pd
 
 from flowerlib import comparisons, faithfulness, metrics
 from flowerlib.digests import digest, function_digests
-from flowerlib.explain import METHODS
+from flowerlib.explain import METHODS, title
 from flowerlib.faithfulness import BASELINES
 from flowerlib.fetch import cache_folder
 from flowerlib.kept import Plan, keep
@@ -183,7 +183,7 @@ def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
     """
     rows = []
     for name, measured in found.items():
-        row: dict[str, Any] = {"method": name.replace("_", " ")}
+        row: dict[str, Any] = {"method": title(name)}
         row |= {measure: measured[measure].value for measure in measured}
         row["beats"] = _beaten(case, name) if name not in BASELINES else ""
         row |= {"seconds": seconds(maps(case, name)), "n": measured["deletion"].n}

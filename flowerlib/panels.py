@@ -95,11 +95,11 @@ def measures(scores: Mapping[str, Mapping[str, Score]], labels: Mapping[str, str
     """Scores with their intervals, a row a method and a panel a measure, the methods in their order.
 
     Args:
-        scores: method -> measure -> score.
+        scores: method as it is to be read -> measure -> score.
         labels: measure -> what stands beneath its panel; those that are drawn.
     """
     require(scores and labels, "measures: nothing to draw")
-    names = [name.replace("_", " ") for name in scores]
+    names = list(scores)
     fig = figure(0.7 + 0.22 * len(names))
     axes = np.atleast_1d(fig.subplots(1, len(labels), sharey=True))
     for ax, (measure, label) in zip(axes, labels.items(), strict=True):
