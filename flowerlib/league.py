@@ -223,6 +223,40 @@ def on_flowers(case: Case, masks: np.ndarray, name: str) -> dict[str, Score]:
     }
 
 
+def shown(case: Case, count: int = 6) -> dict[str, np.ndarray]:
+    """Maps of the first photographs by every method, as ``pictures.explained`` wants them."""
+    return {title(name): maps(case, name)[:count] for name in METHODS}
+
+
+def forgetting(case: Case) -> pd.DataFrame:
+    """Mean correlation that is left after each stage of forgetting, a row a method."""
+    rows = []
+    for name in METHODS:
+        left = forgetful(case, name).mean(axis=0)
+        rows.append({"method": title(name)} | {f"{i}/{len(left)}": value for i, value in enumerate(left, 1)})
+    return pd.DataFrame(rows)
+
+
+def agreement(case: Case, count: int) -> pd.DataFrame:
+    """Mean rank correlation of every method's maps with every other's, on the first photographs; methods by methods."""
+    found = faithfulness.agreement({title(name): maps(case, name)[:count] for name in METHODS})
+    return found.reset_index(names="method")
+
+
+def pointing(found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
+    """A row a method: whether it points at the flower, with interval, and the share of its map that lies there.
+
+    Args:
+        found: method -> scores of ``on_flowers``.
+    """
+    rows = []
+    for name, each in found.items():
+        hits = each["pointing"]
+        row = {"method": title(name), "points at the flower": hits.value, "low": hits.low, "high": hits.high}
+        rows.append(row | {"share on the flower": each["share_on_flower"].value, "n": hits.n})
+    return pd.DataFrame(rows)
+
+
 def _at(case: Case, rows: slice) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     return case.model, case.images[rows], case.classes[rows]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_explain import SIDE, SPOT, spot_network
 
-from flowerlib import faithfulness, league
+from flowerlib import explain, faithfulness, league
 from flowerlib.schema import Explanation
 
 PLAN = Explanation(photographs=(6, 4), stable=(4, 2), randomized=(3, 2), copies=60)
@@ -61,10 +61,16 @@ def test_the_table_ranks_a_method_that_looks_where_the_network_does_above_the_ba
     found = league.scores(case)
     assert set(found) == set(league.methods(PLAN))
     table = league.table(case, found).set_index("method")
-    assert table.loc["saliency", "beats"] == "random, centre"
+    assert table.loc[explain.title("saliency"), "beats"] == "random, centre"
     assert table.loc["random", "beats"] == ""
     assert np.isnan(table.loc["centre", "stability"])
     assert (table["seconds"] > 0).all()
+    stages = league.forgetting(case)
+    assert stages["method"].tolist() == [explain.title(name) for name in league.METHODS]
+    assert stages.shape[1] == 1 + faithfulness.STAGES
+    agreed = league.agreement(case, 4).set_index("method")
+    np.testing.assert_allclose(np.diag(agreed), 1)
+    np.testing.assert_allclose(agreed, agreed.T)
     for measured in found.values():
         for score in measured.values():
             assert score.low <= score.value <= score.high
@@ -78,6 +84,8 @@ def test_outlines_say_whether_a_map_lies_on_the_flower(case):
     assert found["pointing"].value == 1
     assert found["share_on_flower"].value == pytest.approx(1)
     assert league.on_flowers(case, ~masks, "saliency")["pointing"].value == 0
+    table = league.pointing({"saliency": found})
+    assert table.loc[0, ["method", "points at the flower", "n"]].tolist() == ["saliency", 1, 6]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The notebooks stay thin, say what to expect, and answer their own exercises."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -68,8 +69,10 @@ def test_a_notebook_opens_with_its_question_and_closes_with_what_to_notice(noteb
 
 
 def test_every_named_output_is_named_once(notebook):
-    names = re.findall(r'results\.(?:figure|table)\([^"]*?"(\w+)"', "\n".join(cell.source for cell in code(notebook)))
-    assert len(names) == len(set(names))
+    calls = [node for cell in code(notebook) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    shown = [call for call in calls if ast.unparse(call.func) in ("results.figure", "results.table")]
+    names = [ast.unparse(call.args[1]) for call in shown]
+    assert names and len(names) == len(set(names))
 
 
 def test_the_recipes_name_notebooks_that_are_there():
