@@ -248,6 +248,14 @@ class Explanation(Values):
         return self
 
 
+class Quantization(Values):
+    """How files for phones are made and measured."""
+
+    representative: tuple[int, ...] = Field((16, 100, 500), min_length=1, description="training photographs, tried")
+    runs: int = Field(100, ge=5, le=10_000, description="of a timed picture")
+    part: int | None = Field(None, ge=10, description="test photographs at most; all by default")
+
+
 class Sweep(Values):
     """Rows of one table: the recipe itself with some values changed, each over the same seeds."""
 
@@ -270,6 +278,7 @@ SECTIONS: dict[str, type[Values]] = {
     "training": Training,
     "heads": HeadSweep,
     "explanation": Explanation,
+    "quantization": Quantization,
     "sweep": Sweep,
 }
 
@@ -301,6 +310,7 @@ class Recipe(Values):
     training: Training | None = None
     heads: HeadSweep | None = None
     explanation: Explanation | None = None
+    quantization: Quantization | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
     expect: Expectation = Expectation(minutes=0)
@@ -326,5 +336,16 @@ class Recipe(Values):
 
     def shaping(self) -> dict[str, Any]:
         """The values that shape a training; only those that differ from their defaults, so new keys change nothing."""
-        keys = {"seed", "data", "model", "augment", "finetuning", "training", "heads", "explanation", "needs"}
+        keys = {
+            "seed",
+            "data",
+            "model",
+            "augment",
+            "finetuning",
+            "training",
+            "heads",
+            "explanation",
+            "quantization",
+            "needs",
+        }
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}

@@ -1,0 +1,214 @@
+"""A trained network as files of every kind, and what each is worth beside the others (Cicalla et al. 2024, table 2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+
+from flowerlib import comparisons, data, digests, footprint, metrics, quantization
+from flowerlib.fetch import cache_folder
+from flowerlib.metrics import Score
+from flowerlib.networks import Network
+from flowerlib.splits import Part
+
+FLOAT, SMALL = "float32", "int8"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A network's files.
+
+    Attributes:
+        network: that they were made of.
+        model: it, for pictures of one side.
+        paths: kind -> file.
+        representative: training photographs that the ranges of the int8 file were measured on.
+    """
+
+    network: Network
+    model: keras.Model
+    paths: dict[str, Path]
+    representative: int
+
+
+def at_side(model: keras.Model, side_px: int) -> keras.Model:
+    """The same layers, with the same weights, for square pictures of one side, which a file needs.
+
+    Args:
+        model: uint8 pictures of that side, or of any, -> logits.
+        side_px: the side.
+    """
+    if model.inputs[0].shape[1] == side_px:
+        return model
+    pictures = keras.Input((side_px, side_px, 3), dtype="uint8", name="pictures")
+    return keras.models.clone_model(model, input_tensors=pictures, clone_function=lambda layer: layer)
+
+
+def side_of(network: Network) -> int:
+    """Side of the pictures that a network predicts from."""
+    assert network.recipe.data is not None
+    training = network.recipe.training
+    return (training.test_px if training else None) or network.recipe.data.size_px
+
+
+def pictures(network: Network, part: Part, most: int | None = None) -> np.ndarray:
+    """A part's pictures as the network's run predicts from them, uint8 (n, side, side, 3).
+
+    Args:
+        network: whose data set it is.
+        part: of its split.
+        most: the first so many of it; all by default.
+    """
+    side = side_of(network)
+    images = np.asarray(network.dataset.images[part.indices[:most]])
+    if images.shape[1] == side:
+        return images
+    return np.stack([cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA) for each in images])
+
+
+def study(network: Network, counts: tuple[int, ...]) -> pd.DataFrame:
+    """How many training photographs do the ranges of an int8 file need? Judged on the validation part.
+
+    Args:
+        network: to be exported.
+        counts: that are tried; more than the training part has are left out.
+
+    Returns:
+        Columns photographs, accuracy, low, high, agreement with the float32 file, n; a row a count.
+    """
+    validation = network.split.validation
+    seen = pictures(network, validation)
+    exact = footprint.answers(_file(network, FLOAT, 0), seen).argmax(axis=1)
+    rows = []
+    for count in (each for each in counts if each <= len(network.split.train)):
+        predicted = footprint.answers(_file(network, SMALL, count), seen).argmax(axis=1)
+        score = metrics.accuracy(validation.labels, predicted)
+        row = {"photographs": count, "accuracy": score.value, "low": score.low, "high": score.high}
+        rows.append(row | {"agreement": float((predicted == exact).mean()), "n": score.n})
+    return pd.DataFrame(rows)
+
+
+def best(found: pd.DataFrame) -> int:
+    """The fewest photographs of ``study`` with the highest accuracy on the validation part."""
+    return int(found.sort_values(["accuracy", "photographs"], ascending=[False, True])["photographs"].iloc[0])
+
+
+def make(network: Network, count: int) -> Files:
+    """A network's files of every kind, made unless they are there.
+
+    Args:
+        network: to be exported.
+        count: of representative training photographs, for int8.
+    """
+    paths = {kind: _file(network, kind, count if kind == SMALL else 0) for kind in quantization.KINDS}
+    return Files(network, at_side(network.model, side_of(network)), paths, count)
+
+
+def _file(network: Network, kind: str, count: int) -> Path:
+    """One file, kept under the training that it was made of and the code that made it."""
+    assert network.recipe.data is not None
+    training = digests.training_digest(network.recipe, data.manifest(network.recipe.data.name))
+    made = digests.function_digests([("quantization", "export"), ("lite", "attach")])
+    key = digests.digest({"training": training, "kind": kind, "count": count, "functions": made})
+    path = cache_folder() / "lite" / f"{network.recipe.name}-{kind}-{key}.tflite"
+    if not path.exists():
+        seen = None
+        if kind == SMALL:
+            chosen = quantization.representative(network.split, count)
+            seen = pictures(network, Part(chosen, np.zeros(count, np.int64)))
+        quantization.export(
+            at_side(network.model, side_of(network)),
+            kind,
+            path,
+            network.split.names,
+            pictures=seen,
+            resize=network.recipe.data.resize,
+            run=network.recipe.name,
+        )
+    return path
+
+
+def answers(files: Files, most: int | None = None) -> dict[str, np.ndarray]:
+    """Kind -> logits float64 (n, classes) of the test part, by the file itself."""
+    seen = pictures(files.network, files.network.split.test, most)
+    return {kind: np.asarray(footprint.answers(path, seen)) for kind, path in files.paths.items()}
+
+
+def scores(files: Files, found: Mapping[str, np.ndarray]) -> dict[str, Score]:
+    """``<kind>/test/<metric>`` of every file: accuracy, balanced accuracy, loss.
+
+    Args:
+        files: of one network.
+        found: from ``answers``.
+    """
+    labels = files.network.split.test.labels
+    result = {}
+    for kind, logits in found.items():
+        each = metrics.classification(labels[: len(logits)], metrics.softmax(logits))
+        result |= {f"{kind}/test/{metric}": each[metric] for metric in ("accuracy", "balanced_accuracy", "loss")}
+    return result
+
+
+def table(files: Files, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row a kind: size, accuracy with interval, difference from float32 with McNemar's p, agreement, n.
+
+    Args:
+        files: of one network.
+        found: from ``answers``.
+    """
+    labels, rows = files.network.split.test.labels, []
+    exact = found[FLOAT].argmax(axis=1)
+    for kind, logits in found.items():
+        predicted, known = logits.argmax(axis=1), labels[: len(logits)]
+        score = metrics.accuracy(known, predicted)
+        row: dict[str, Any] = {"file": kind, "MB": files.paths[kind].stat().st_size / footprint.MEGA}
+        row |= {"accuracy": score.value, "low": score.low, "high": score.high, "difference": None, "p": None}
+        if kind != FLOAT:
+            test = comparisons.mcnemar(known, predicted, exact)
+            row |= {"difference": test.value, "p": test.p}
+        rows.append(row | {"agreement": float((predicted == exact).mean()), "n": score.n})
+    return pd.DataFrame(rows).astype({"difference": "float64", "p": "float64"})
+
+
+def speeds(files: Files, runs: int) -> pd.DataFrame:
+    """One row a kind: median and 95th percentile of a single picture's milliseconds by threads, and peak memory.
+
+    Args:
+        files: of one network.
+        runs: of each.
+    """
+    [picture] = pictures(files.network, files.network.split.test, 1)
+    rows = []
+    for kind, path in files.paths.items():
+        row: dict[str, Any] = {"file": kind}
+        for threads in (1, 2):
+            median, slow = footprint.latency_ms(path, picture, threads, runs)
+            row |= {f"ms, {threads} thread{'s'[: threads > 1]}": median, f"95 % below, {threads}": slow}
+        rows.append(row | {"peak MB": footprint.memory_mb(path)})
+    return pd.DataFrame(rows)
+
+
+def worst_classes(files: Files, found: Mapping[str, np.ndarray], count: int = 5) -> pd.DataFrame:
+    """Classes whose recall falls most from float32 to int8.
+
+    Args:
+        files: of one network.
+        found: from ``answers``.
+        count: of classes.
+    """
+    labels, names = files.network.split.test.labels[: len(found[FLOAT])], files.network.split.names
+    recalls = {
+        kind: metrics.per_class(labels, found[kind].argmax(axis=1), names).set_index("class")["recall"]
+        for kind in (FLOAT, SMALL)
+    }
+    lost = (recalls[FLOAT] - recalls[SMALL]).sort_values(ascending=False, kind="stable").head(count)
+    rows = []
+    for name, value in lost.items():
+        row = {"class": name, FLOAT: recalls[FLOAT][name], SMALL: recalls[SMALL][name], "lost": value}
+        rows.append(row | {"n": int((labels == names.index(str(name))).sum())})
+    return pd.DataFrame(rows)

@@ -1,0 +1,96 @@
+"""Files of a trained network: made once, asked about every picture, measured."""
+
+import keras
+import numpy as np
+import pytest
+from test_finetuning import KINDS, RECIPE, SIZE, dataset, recipe, split  # noqa: F401 - fixtures
+
+from flowerlib import data, finetuning, footprint, lite, metrics, quantization, quantized
+from flowerlib.models.classifiers import residual_cnn
+from flowerlib.networks import Network
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWERLIB_CACHE", str(tmp_path_factory.mktemp("files")))
+        pictures, parts = dataset.__wrapped__(), split.__wrapped__()
+        phases = {"phases": [{"epochs": 3, "learning_rate": 0.05}]}
+        the_recipe = recipe(finetuning=RECIPE["finetuning"] | phases)
+        patch.setattr(data, "manifest", lambda name: "few")
+        model = finetuning.build(the_recipe, parts)
+        stages = finetuning.fit_or_load(the_recipe, model, pictures, parts)
+        yield Network(the_recipe, model, pictures, parts, tuple(stages))
+
+
+@pytest.fixture(scope="module")
+def files(network):
+    return quantized.make(network, 8)
+
+
+def test_every_kind_is_made_once(network, files, monkeypatch):
+    assert set(files.paths) == set(quantization.KINDS)
+    monkeypatch.setattr(quantization, "export", lambda *_: pytest.fail("made again"))
+    assert quantized.make(network, 8) == files or quantized.make(network, 8).paths == files.paths
+
+
+def test_a_file_answers_as_the_network_and_its_answers_are_kept(network, files, monkeypatch):
+    found = quantized.answers(files)
+    expected = network.model.predict_on_batch(quantized.pictures(network, network.split.test))
+    np.testing.assert_allclose(found["float32"], expected, atol=1e-4)
+    monkeypatch.setattr(lite.LiteModel, "logits", lambda *_: pytest.fail("asked again"))
+    for kind, again in quantized.answers(files).items():
+        np.testing.assert_array_equal(again, found[kind])
+
+
+def test_a_table_of_files_compares_each_with_the_float_one(files):
+    found = quantized.answers(files)
+    table = quantized.table(files, found).set_index("file")
+    labels = files.network.split.test.labels
+    assert table.loc["int8", "accuracy"] == (found["int8"].argmax(axis=1) == labels).mean()
+    assert table.loc["float32", "agreement"] == 1 and np.isnan(table.loc["float32", "difference"])
+    assert table["MB"].rank().to_dict() == {"float32": 4, "float16": 3, "dynamic": table["MB"].rank()["dynamic"],
+                                            "int8": table["MB"].rank()["int8"]}  # fmt: skip
+    scores = quantized.scores(files, found)
+    assert scores["int8/test/accuracy"] == metrics.accuracy(labels, found["int8"].argmax(axis=1))
+
+
+def test_the_fewest_photographs_that_do_best_are_chosen_on_the_validation_part(network):
+    found = quantized.study(network, (4, 8, 10_000))
+    assert found["photographs"].tolist() == [4, 8]
+    assert set(found["n"]) == {len(network.split.validation)}
+    highest = found["accuracy"].max()
+    assert quantized.best(found) == found[found["accuracy"] == highest]["photographs"].min()
+
+
+def test_speed_and_memory_are_positive_and_the_95th_percentile_is_no_less_than_the_median(files):
+    table = quantized.speeds(files, 5)
+    assert (table["ms, 1 thread"] > 0).all() and (table["95 % below, 1"] >= table["ms, 1 thread"]).all()
+    assert {"ms, 2 threads", "95 % below, 2"} <= set(table.columns)
+    assert (table["peak MB"] > 20).all()
+
+
+def test_worst_classes_are_those_that_lose_most(files):
+    found = quantized.answers(files)
+    exact = np.eye(KINDS)[files.network.split.test.labels]
+    lost = exact.copy()
+    lost[files.network.split.test.labels == 2] = np.eye(KINDS)[0]
+    table = quantized.worst_classes(files, found | {"float32": exact, "int8": lost}, 2)
+    assert table.loc[0, ["class", "float32", "int8", "lost"]].tolist() == ["c", 1, 0, 1]
+
+
+def test_an_optimizer_with_momentum_doubles_the_file():
+    model = keras.Sequential([keras.Input((50,)), keras.layers.Dense(400), keras.layers.Dense(400)])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    found = footprint.sizes_mb(model)
+    assert found["weights"] == pytest.approx(4 * model.count_params() / 1e6)
+    assert found["keras file"] == pytest.approx(found["weights"], rel=0.1)
+    assert found["keras file with its optimizer"] == pytest.approx(2 * found["weights"], rel=0.1)
+
+
+def test_a_network_for_pictures_of_any_side_gets_one():
+    model = residual_cnn(3, None, widths=(8, 16), blocks=(1, 1))
+    fixed = quantized.at_side(model, SIZE)
+    assert fixed.input_shape == (None, SIZE, SIZE, 3)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    np.testing.assert_allclose(fixed.predict_on_batch(pictures), model.predict_on_batch(pictures), atol=1e-6)
