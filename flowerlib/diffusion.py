@@ -149,7 +149,7 @@ def min_snr(signal_rate: ArrayLike, noise_rate: ArrayLike, kind: str, limit: flo
     signal, loud = (np.asarray(rate, dtype=np.float64) for rate in (signal_rate, noise_rate))
     ratio = signal**2 / np.maximum(loud**2, 1e-12)
     clipped = np.minimum(ratio, limit)
-    below = {"x0": 1.0, "epsilon": ratio, "v": ratio + 1}[kind]
+    below = {"x0": np.ones_like(ratio), "epsilon": ratio, "v": ratio + 1}[kind]
     return clipped / np.maximum(below, 1e-12)
 
 

@@ -88,7 +88,7 @@ def confusions(table: pd.DataFrame, labels: np.ndarray, names: Sequence[str], co
     """
     pairs = table.groupby(["true", "predicted"]).size().sort_values(ascending=False, kind="stable").head(count)
     rows = []
-    for (true, predicted), mistakes in pairs.items():  # type: ignore[misc]
+    for (true, predicted), mistakes in pairs.items():
         support = int((labels == true).sum())
         low, high = metrics.wilson(int(mistakes), support)
         row = {"true": names[true], "taken for": names[predicted], "mistakes": int(mistakes), "of": support}

@@ -147,7 +147,7 @@ def scores(files: Files, found: Mapping[str, np.ndarray]) -> dict[str, Score]:
         found: from ``answers``.
     """
     labels = files.network.split.test.labels
-    result = {}
+    result: dict[str, Score] = {}
     for kind, logits in found.items():
         each = metrics.classification(labels[: len(logits)], metrics.softmax(logits))
         result |= {f"{kind}/test/{metric}": each[metric] for metric in ("accuracy", "balanced_accuracy", "loss")}

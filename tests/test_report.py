@@ -13,11 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pypdf
 import pytest
 from filelock import FileLock
 from matplotlib.figure import Figure
+from PIL import Image
 
 import flowerlib
 from flowerlib import pipeline, report, summary
@@ -323,6 +325,22 @@ def test_a_second_report_of_the_same_profile_is_refused_while_the_first_is_made(
     build.mkdir(parents=True)
     with FileLock(build / "report.lock"), pytest.raises(FlowerlibError, match="another report of profile smoke"):
         report.make("smoke")
+
+
+def test_what_is_published_says_the_same_in_less_space(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 200 * 300).reshape(200, 300).astype(np.uint8)
+    Image.fromarray(np.stack([ramp, ramp[::-1], ramp.T.reshape(200, 300)], axis=2)).save(tmp_path / "shown.png")
+    record = {"run": "one", "results": {f"test/{i}": {"value": i / 7, "low": None} for i in range(50)}}
+    (tmp_path / "record.json").write_text(json.dumps(record, indent=1))
+    lean = tmp_path / "lean"
+    lean.mkdir()
+    for name in ("shown.png", "record.json"):
+        report._lean(str(tmp_path / name), str(lean / name))
+        assert (lean / name).stat().st_size < (tmp_path / name).stat().st_size
+    assert json.loads((lean / "record.json").read_text()) == record
+    assert len((lean / "record.json").read_text().splitlines()) >= 50  # a line a number, for whoever compares two
+    before, after = (np.asarray(Image.open(path / "shown.png").convert("RGB"), int) for path in (tmp_path, lean))
+    assert np.abs(before - after).mean() < 10
 
 
 @pytest.fixture
