@@ -3,21 +3,23 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from flowerlib import lite, maps, quantization
+from flowerlib import lite, quantization, synthetic
 from flowerlib.errors import FlowerlibError
 from flowerlib.models.transfer import transfer
 from flowerlib.splits import Part, Split
 
 SIDE, NAMES = 64, ("daisy", "lotus", "rose")
-PICTURES = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, 3), dtype=np.uint8)
+PICTURES = synthetic.draw(np.arange(12) * 8, np.arange(12), SIDE)[0]
 
 
 @pytest.fixture(scope="module")
 def model():
+    keras.utils.set_random_seed(0)
     return transfer(len(NAMES), SIDE, "efficientnet_lite0")
 
 
@@ -49,11 +51,11 @@ def test_the_float_file_gives_what_keras_gives(model, files):
     np.testing.assert_allclose(found, expected[:4], atol=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("float16", 0.01), ("dynamic", 0.1), ("int8", 0.25)])
-def test_the_others_are_near_it_and_smaller(model, files, kind, tolerance):
-    expected = maps.probabilities(model, PICTURES)
-    found = lite.load(files / f"{kind}.tflite").probabilities(PICTURES)
-    assert np.abs(found - expected).max() < tolerance
+@pytest.mark.parametrize(("kind", "least"), [("float16", 0.999), ("dynamic", 0.97), ("int8", 0.95)])
+def test_the_others_are_near_it_and_smaller(model, files, kind, least):
+    known = lite.load(files / f"{kind}.tflite")
+    found = np.stack([known.logits(picture) for picture in PICTURES])
+    assert np.corrcoef(found.ravel(), model.predict_on_batch(PICTURES).ravel())[0, 1] > least
     sizes = {each: (files / f"{each}.tflite").stat().st_size for each in quantization.KINDS}
     assert sizes["float16"] < 0.6 * sizes["float32"]
     assert max(sizes["dynamic"], sizes["int8"]) < 0.4 * sizes["float32"]
