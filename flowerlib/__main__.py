@@ -108,8 +108,6 @@ def predict(
     """Name the flower on a photograph."""
     from flowerlib import lite, photo
 
-    if not model.is_file():
-        raise FlowerlibError(f"{model}: no such model; this makes one: {lite.HOW}")
     known = lite.load(model)
     picture = photo.read(photograph, known.about["size_px"], known.about["resize"])
     [chances] = known.probabilities(picture[None])

@@ -21,6 +21,12 @@ from flowerlib.kept import Plan, keep
 MEGA = 1e6  # bytes
 AT_ONCE = 100  # photographs between two times of keeping
 UNCOUNTED = 10  # runs before the clock starts
+# What a process prints of its own peak: in KiB on Linux, in bytes elsewhere.
+_PEAK = (
+    "import psutil; print(psutil.Process().memory_info().peak_wset)"
+    if sys.platform == "win32"
+    else "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+)
 
 
 def answers(path: Path, images: np.ndarray, threads: int = 2) -> np.ndarray:
@@ -72,16 +78,15 @@ def memory_mb(path: Path) -> float:
         FlowerlibError: the process failed.
     """
     program = (
-        "import numpy as np, resource; from pathlib import Path; from flowerlib import lite\n"
+        "import numpy as np; from pathlib import Path; from flowerlib import lite\n"
         f"model = lite.load(Path({str(path)!r}))\n"
         "side = model.about['size_px']\n"
-        "model.logits(np.zeros((side, side, 3), np.uint8))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        f"model.logits(np.zeros((side, side, 3), np.uint8))\n{_PEAK}"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     if done.returncode:
         raise FlowerlibError(f"{path}: its memory could not be measured: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / MEGA
+    return int(done.stdout) * (1024 if sys.platform == "linux" else 1) / MEGA
 
 
 def sizes_mb(model: keras.Model) -> dict[str, float]:

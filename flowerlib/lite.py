@@ -58,7 +58,7 @@ def load(path: Path, threads: int = 1) -> LiteModel:
         FlowerlibError: a missing file, one that is not LiteRT, or one without names.
     """
     if not path.is_file():
-        raise FlowerlibError(f"{path}: no such model")
+        raise FlowerlibError(f"{path}: no such model; this makes one: {HOW}")
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise FlowerlibError(f"{path} is no LiteRT model")

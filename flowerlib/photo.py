@@ -54,6 +54,7 @@ def _upright(path: Path, size_px: int) -> Image.Image:
 
 
 def _square(image: Image.Image, size_px: int, resize: str) -> np.ndarray:
+    """As ``data.decode`` does it, which every trained network rests on; a test holds the two together."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2

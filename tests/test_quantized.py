@@ -31,7 +31,7 @@ def files(network):
 def test_every_kind_is_made_once(network, files, monkeypatch):
     assert set(files.paths) == set(quantization.KINDS)
     monkeypatch.setattr(quantization, "export", lambda *_: pytest.fail("made again"))
-    assert quantized.make(network, 8) == files or quantized.make(network, 8).paths == files.paths
+    assert quantized.make(network, 8).paths == files.paths
 
 
 def test_a_file_answers_as_the_network_and_its_answers_are_kept(network, files, monkeypatch):
@@ -49,8 +49,7 @@ def test_a_table_of_files_compares_each_with_the_float_one(files):
     labels = files.network.split.test.labels
     assert table.loc["int8", "accuracy"] == (found["int8"].argmax(axis=1) == labels).mean()
     assert table.loc["float32", "agreement"] == 1 and np.isnan(table.loc["float32", "difference"])
-    assert table["MB"].rank().to_dict() == {"float32": 4, "float16": 3, "dynamic": table["MB"].rank()["dynamic"],
-                                            "int8": table["MB"].rank()["int8"]}  # fmt: skip
+    assert table.loc["float32", "MB"] > table.loc["float16", "MB"] > table.loc[["dynamic", "int8"], "MB"].max()
     scores = quantized.scores(files, found)
     assert scores["int8/test/accuracy"] == metrics.accuracy(labels, found["int8"].argmax(axis=1))
 
