@@ -21,12 +21,11 @@ from flowerlib.kept import Plan, keep
 MEGA = 1e6  # bytes
 AT_ONCE = 100  # photographs between two times of keeping
 UNCOUNTED = 10  # runs before the clock starts
-# What a process prints of its own peak: in KiB on Linux, in bytes elsewhere.
-_PEAK = (
-    "import psutil; print(psutil.Process().memory_info().peak_wset)"
-    if sys.platform == "win32"
-    else "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-)
+# What a process prints of its own peak. On Linux not ru_maxrss, in which a child begins with its parent's.
+_PEAK = {
+    "win32": "import psutil; print(psutil.Process().memory_info().peak_wset)",
+    "linux": "print(*(int(line.split()[1]) * 1024 for line in open('/proc/self/status') if line[:5] == 'VmHWM'))",
+}.get(sys.platform, "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
 
 
 def answers(path: Path, images: np.ndarray, threads: int = 2) -> np.ndarray:
@@ -86,7 +85,7 @@ def memory_mb(path: Path) -> float:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     if done.returncode:
         raise FlowerlibError(f"{path}: its memory could not be measured: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout) * (1024 if sys.platform == "linux" else 1) / MEGA
+    return int(done.stdout) / MEGA
 
 
 def sizes_mb(model: keras.Model) -> dict[str, float]:

@@ -66,7 +66,7 @@ def test_speed_and_memory_are_positive_and_the_95th_percentile_is_no_less_than_t
     table = quantized.speeds(files, 5)
     assert (table["ms, 1 thread"] > 0).all() and (table["95 % below, 1"] >= table["ms, 1 thread"]).all()
     assert {"ms, 2 threads", "95 % below, 2"} <= set(table.columns)
-    assert (table["peak MB"] > 20).all()
+    assert table["peak MB"].between(20, 400).all()  # its own, not that of the process which asks
 
 
 def test_worst_classes_are_those_that_lose_most(files):
