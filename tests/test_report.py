@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import flowerlib
-from flowerlib import pipeline, report, summary
+from flowerlib import pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 
 PACKAGE = Path(flowerlib.__file__).resolve().parent
@@ -518,7 +518,7 @@ TRAINED = (
     *("hughes-coarse", "shen-coarse", "qu-baseline-b-whitened", "ours-fine", "ours-coarse-2025"),
     "cicalla-efficientnet",
 )
-RUNS = ("dataset", *TRAINED, "shen-augmentation", "ash-runs", "ash-settings", "summary")
+RUNS = tuple(recipes.runs("smoke"))
 
 
 @pytest.mark.slow
