@@ -68,18 +68,18 @@ class Handler(BaseHTTPRequestHandler):
         if span and server.ranges and status == 200:
             start = int(span.removeprefix("bytes=").removesuffix("-"))
             status, body = (206, body[start:]) if start < len(body) else (416, b"")
+        is_file = self.path != "/SHA256SUMS"
+        sent = body[: server.cut_at] if is_file else body
+        server.asked.append((self.path, span, len(sent)))  # before the answer, or the next question may come first
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         for name, value in server.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.send_body(span, body)
+        self.send_body(sent, server.pause_at if is_file and server.pause_at is not None else len(sent))
 
-    def send_body(self, span: str | None, body: bytes) -> None:
-        server, is_file = self.server, self.path != "/SHA256SUMS"
-        sent = body[: server.cut_at] if is_file else body
-        server.asked.append((self.path, span, len(sent)))
-        pause_at = server.pause_at if is_file and server.pause_at is not None else len(sent)
+    def send_body(self, sent: bytes, pause_at: int) -> None:
+        server = self.server
         try:
             self.wfile.write(sent[:pause_at])
             self.wfile.flush()
