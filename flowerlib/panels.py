@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -112,4 +113,24 @@ def measures(scores: Mapping[str, Mapping[str, Score]], labels: Mapping[str, str
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
+    return fig
+
+
+@style()
+def depths(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """The error of every layer by its depth, a panel a network; the worst layer has its name.
+
+    Args:
+        tables: network -> columns layer and error (``layer_errors.compare``).
+    """
+    fig, axes = _grid(len(tables), 1.6)
+    for ax, (network, table) in zip(axes, tables.items(), strict=True):
+        ax.plot(np.arange(1, len(table) + 1), table["error"], color=BLUE, linestyle="-", marker=".", markersize=3)
+        worst = int(table["error"].argmax())
+        ax.plot(worst + 1, table["error"].iloc[worst], "D", color="black", markersize=4)
+        ax.set_title(wrap(f"{network}; worst: {table['layer'].iloc[worst]}", WIDTH_IN / len(axes) - 0.3))
+        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        ax.grid()
+    axes[0].set_ylim(0)
+    _label(axes, "layer", "error")
     return fig

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from flowerlib import comparisons, data, digests, footprint, metrics, quantization
+from flowerlib import comparisons, data, digests, finetuning, footprint, layer_errors, metrics, quantization, recipes
+from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
 from flowerlib.metrics import Score
 from flowerlib.networks import Network
@@ -68,7 +69,30 @@ def pictures(network: Network, part: Part, most: int | None = None) -> np.ndarra
     images = np.asarray(network.dataset.images[part.indices[:most]])
     if images.shape[1] == side:
         return images
-    return np.stack([cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA) for each in images])
+    way = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(each, (side, side), interpolation=way) for each in images])
+
+
+def outline(run: str, profile: str, beside: Network) -> Network:
+    """A network as it is built, with random weights: its files have a size and a speed, and no accuracy.
+
+    Args:
+        run: its name, with ``@model.weights=random``.
+        profile: whose values it has.
+        beside: a network of the same data set, whose pictures it is shown, brought to its side.
+
+    Raises:
+        FlowerlibError: a run whose weights are not random; of another data set.
+    """
+    recipe = recipes.load(run, profile)
+    if recipe.model is None or recipe.model.weights != "random":
+        raise FlowerlibError(f"{run}: an outline has model.weights random")
+    if recipe.data is None or recipe.data.name != beside.dataset.name:
+        raise FlowerlibError(f"{run}: an outline is shown the pictures of {beside.dataset.name}")
+    recipe = recipe.model_copy(update={"needs": ()})
+    model = finetuning.build(recipe, beside.split)
+    model.trainable = True  # as Keras builds a network: an optimizer then keeps its state for every layer
+    return Network(recipe, model, beside.dataset, beside.split)
 
 
 def study(network: Network, counts: tuple[int, ...]) -> pd.DataFrame:
@@ -173,6 +197,23 @@ def table(files: Files, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
             row |= {"difference": test.value, "p": test.p}
         rows.append(row | {"agreement": float((predicted == exact).mean()), "n": score.n})
     return pd.DataFrame(rows).astype({"difference": "float64", "p": "float64"})
+
+
+def sizes(files: Files) -> pd.DataFrame:
+    """One row a kind: its file's 10^6 bytes, for a network that has no answers to be judged."""
+    rows = [{"file": kind, "MB": path.stat().st_size / footprint.MEGA} for kind, path in files.paths.items()]
+    return pd.DataFrame(rows)
+
+
+def by_layer(files: Files, count: int) -> pd.DataFrame:
+    """Error of each layer of the int8 file against the float32 file (``layer_errors.compare``).
+
+    Args:
+        files: of one network.
+        count: of validation photographs that both are shown.
+    """
+    seen = pictures(files.network, files.network.split.validation, count)
+    return layer_errors.compare(files.paths[FLOAT], files.paths[SMALL], seen)
 
 
 def speeds(files: Files, runs: int) -> pd.DataFrame:

@@ -65,11 +65,19 @@ def reported_vs_reproduced(
                 "high": found["high"] if found else None,
                 "n": found["n"] if found and found["interval"] not in ("counted", "exact") else None,
                 "verdict": agreement(claim.value, int(claim.decimals), found) if found else "",
-                "reduced": _note(claim.run, profile) if found else "not yet",
+                "reduced": _note(claim.run, profile) if found else _reason(claim.run, claim.result, results),
             }
         )
     whole = pd.Series([row["reproduced"] for row in rows], dtype=object)  # a column of floats would lose its integers
     return pd.DataFrame(rows).assign(reproduced=whole).astype({"n": "Int64"})
+
+
+def _reason(run: str, result: str, results: dict[str, Any]) -> str:
+    """Why there is no number: the run, or the one whose network it measures, wants weights that were not at hand."""
+    made = {key.split("/")[0] for key in results}
+    wanting = result.split("/")[0] if run in made else run
+    known = wanting in recipes.names() and wanting not in made
+    return "no ImageNet weights" if known and recipes.load(wanting, "full").needs else "not yet"
 
 
 def _plain(found: dict[str, Any]) -> float | int:

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_figures import LAYOUT, texts_of
 
@@ -25,12 +26,14 @@ def history(epochs=100):
 
 RUNS = {f"model{i}": history() for i in range(1, 8)} | {"model7_0.001": history()}
 MATRICES = {name: RANDOM.integers(0, 30, (5, 5)) for name in RUNS}
+LAYERS = pd.DataFrame({"layer": [f"block_{i}_project" for i in range(60)], "error": RANDOM.random(60)})
 DRAWN = {
     "accuracy": lambda: panels.histories(RUNS),
     "loss": lambda: panels.histories(RUNS, "loss"),
     "one": lambda: panels.histories({"alone": history(3)}),
     "sixteen": lambda: panels.histories({f"a run {i}": history() for i in range(16)}),
     "confusions": lambda: panels.confusions(MATRICES, NAMES),
+    "depths": lambda: panels.depths({f"network {i}": LAYERS for i in range(3)}),
     "two confusions": lambda: panels.confusions(dict(list(MATRICES.items())[:2]), NAMES),
 }
 
@@ -77,3 +80,11 @@ def test_every_count_that_is_not_0_is_written():
 def test_what_cannot_be_drawn_is_refused(call, said):
     with pytest.raises(FlowerlibError, match=said):
         call()
+
+
+def test_the_layer_with_the_largest_error_is_marked_and_named():
+    for ax in drawn("depths")[0].axes:
+        [mark] = [line for line in ax.lines if line.get_marker() == "D"]
+        worst = int(LAYERS["error"].argmax())
+        assert mark.get_xdata().tolist() == [worst + 1]
+        assert LAYERS["layer"][worst] in ax.get_title("left").replace("\n", "")

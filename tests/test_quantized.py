@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from test_finetuning import KINDS, RECIPE, SIZE, dataset, recipe, split  # noqa: F401 - fixtures
 
-from flowerlib import data, finetuning, footprint, lite, metrics, quantization, quantized
+from flowerlib import data, finetuning, footprint, layer_errors, lite, metrics, quantization, quantized
+from flowerlib.errors import FlowerlibError
 from flowerlib.models.classifiers import residual_cnn
 from flowerlib.networks import Network
 
@@ -67,6 +68,23 @@ def test_speed_and_memory_are_positive_and_the_95th_percentile_is_no_less_than_t
     assert (table["ms, 1 thread"] > 0).all() and (table["95 % below, 1"] >= table["ms, 1 thread"]).all()
     assert {"ms, 2 threads", "95 % below, 2"} <= set(table.columns)
     assert table["peak MB"].between(20, 400).all()  # its own, not that of the process which asks
+
+
+def test_an_outline_has_files_of_a_size_and_random_weights_alone(network):
+    other = quantized.outline("cicalla-mobilenet@model.weights=random@data.size_px=32", "smoke", network)
+    table = quantized.sizes(quantized.make(other, 4)).set_index("file")["MB"]
+    assert table["float32"] > 3 * table["int8"] > 0
+    assert quantized.pictures(other, network.split.test, 2).shape == (2, SIZE, SIZE, 3)
+    with pytest.raises(FlowerlibError, match="an outline has model.weights random"):
+        quantized.outline("cicalla-efficientnet", "smoke", network)
+
+
+def test_layers_are_compared_on_validation_photographs(files, monkeypatch):
+    seen = []
+    monkeypatch.setattr(layer_errors, "compare", lambda exact, small, pictures: seen.append(pictures))
+    quantized.by_layer(files, 3)
+    chosen = files.network.split.validation.indices[:3]
+    np.testing.assert_array_equal(seen[0], files.network.dataset.images[chosen])
 
 
 def test_worst_classes_are_those_that_lose_most(files):

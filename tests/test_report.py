@@ -639,6 +639,9 @@ def test_every_number_in_the_pdfs_tables_is_found_in_the_exported_results(whole:
     assert exported - printed == Counter(), "exported numbers that the PDF's tables lack"
 
 
+ABSENT = {"not yet", "no ImageNet weights"}  # instead of what was reduced
+
+
 @pytest.mark.slow
 def test_reported_and_reproduced_are_the_reports_and_the_runs_own_numbers(whole: Copy) -> None:
     merged = json.loads((whole.build / "results.json").read_text())["numbers"]
@@ -652,13 +655,13 @@ def test_reported_and_reproduced_are_the_reports_and_the_runs_own_numbers(whole:
         found = merged.get(f"{claim.run}/{claim.result}")
         numbers = [row[name] for name in ("reproduced", "low", "high", "n")]
         if found is None:
-            assert numbers == [None] * 4 and row["reduced"] == "not yet" and not row["verdict"]
+            assert numbers == [None] * 4 and row["reduced"] in ABSENT and not row["verdict"]
         else:
             n = found["n"] if found["interval"] not in ("counted", "exact") else None
             assert numbers == [*(found[name] for name in ("value", "low", "high")), n]
             assert "epochs" in row["reduced"]
             assert row["verdict"] == summary.agreement(claim.value, int(claim.decimals), found)
-    assert {row["reduced"] == "not yet" for row in rows} == {True, False}
+    assert ABSENT < {row["reduced"] for row in rows}
 
 
 @pytest.mark.slow
