@@ -116,6 +116,21 @@ def predict(
 
 
 @app.command()
+def sample(
+    recipe: Annotated[str, typer.Option(help="a run of recipes/generation.yml")] = "ours-diffusion",
+    label: Annotated[str, typer.Option(help='a kind such as "sunflower"; all kinds by default')] = "",
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="how many pictures")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="of the noise")] = 0,
+    folder: Annotated[Path, typer.Option(help="where they are written")] = Path("samples"),
+    profile: Profile = "laptop",
+) -> None:
+    """Make pictures of flowers: a sheet, and a PNG each."""
+    from flowerlib import sheets
+
+    print(sheets.write(recipe, profile, label, count, seed, folder))
+
+
+@app.command()
 def trace(
     key: Annotated[str, typer.Argument(help="such as hughes-fine/test/accuracy")], profile: Profile = "laptop"
 ) -> None:

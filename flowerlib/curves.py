@@ -188,6 +188,35 @@ def bands(series: Mapping[str, np.ndarray], *, x_label: str, y_label: str) -> Fi
 
 
 @style()
+def against_minutes(lines: Mapping[str, pd.DataFrame], y_label: str, *, log: bool = False) -> Figure:
+    """A score against the minutes of training, up to eight networks; with bars where it has an interval.
+
+    Args:
+        lines: network -> columns minutes and value, with low and high where there is an interval.
+        y_label: what is measured.
+        log: whether the score stands on a logarithmic axis, where it is above 0 throughout and changes by a half.
+    """
+    known = _known("against_minutes", lines, 8, [], "minutes", "value")
+    fig = figure(3.2)
+    ax = fig.subplots()
+    for name, table in known.items():
+        bars = None
+        if {"low", "high"} <= set(table.columns):
+            bars = [table["value"] - table["low"], table["high"] - table["value"]]
+        ax.errorbar(table["minutes"], table["value"], yerr=bars, label=name, linewidth=1.2, capsize=2)
+    ax.set(xlabel="minutes of training", ylabel=y_label, xlim=(0, None))
+    values = np.concatenate([table["value"] for table in known.values()])
+    if log and values.min() > 0 and values.max() > 1.5 * values.min():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid()
+    legend(fig)
+    return fig
+
+
+@style()
 def reliability(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy against confidence, a panel a table, over the number of photographs in each bin (Guo et al. 2017).
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flowerlib import weights
+from flowerlib import recipes, weights
 from flowerlib.errors import FlowerlibError
 from flowerlib.schema import Recipe
 
@@ -28,6 +28,13 @@ NAMED = 6  # changes that are named; beyond them their number is enough
 # A recipe's value picks one entry: that entry is hashed, the choice is not.
 CHOICES = ("BUILDERS", "SCHEDULES")
 TRAINING_ROOTS = (("training", "build"), ("training", "fit_or_load"), ("data", "load"), ("splits", "make"))
+RECONSTRUCTION_ROOTS = (
+    ("reconstructed", "build"),
+    ("reconstructed", "fit_or_load"),
+    ("data", "load"),
+    ("splits", "make"),
+)
+GENERATION_ROOTS = (("generated", "build"), ("generated", "fit_or_load"), ("data", "load"), ("splits", "make"))
 FINE_TUNING_ROOTS = (("finetuning", "build"), ("finetuning", "fit_or_load"), ("data", "load"), ("splits", "make"))
 
 
@@ -57,6 +64,12 @@ def training_parts(recipe: Recipe, manifest: str, needs: Mapping[str, str] | Non
         chosen += [("schedules", recipe.training.schedule)] if recipe.training else []
         chosen += [("groups", "kinds")] if recipe.data and recipe.data.learned == "kinds" else []
         parts["functions"] = function_digests([*(FINE_TUNING_ROOTS if recipe.finetuning else TRAINING_ROOTS), *chosen])
+    if recipe.model is not None and recipe.budget:
+        chosen = [_find("models", recipe.model.builder), ("schedules", recipe.budget.schedule)]
+        roots = GENERATION_ROOTS if recipe.generation else RECONSTRUCTION_ROOTS
+        parts["functions"] = function_digests([*roots, *chosen])
+    if recipe.generation and recipe.generation.latent:
+        parts["latent"] = training_digest(recipes.load(recipe.uses[0], recipe.profile), manifest)
     if recipe.needs:
         parts["weights"] = dict(needs) if needs is not None else needed(recipe)
     return parts

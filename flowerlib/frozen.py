@@ -42,13 +42,16 @@ def look(recipe: Recipe, lower: keras.Model, dataset: Dataset, split: Split) -> 
 
 def _views(recipe: Recipe, lower: keras.Model, dataset: Dataset, part: Part) -> np.memmap:
     assert recipe.finetuning is not None
+    augment = recipe.augment
+    if recipe.training is not None:  # pictures are mixed in the phase on all layers, which sees photographs
+        augment = augment.model_copy(update={"cutmix": 0.0, "mixup": 0.0})
     return features.extract(
         lower,
         _identity(recipe, lower),
         dataset,
         part.indices,
         views=recipe.finetuning.views,
-        augment=recipe.augment if recipe.augment.changes_pictures() else None,
+        augment=augment if augment.changes_pictures() else None,
         seed=recipe.seed,
         roots=ROOTS,
     )

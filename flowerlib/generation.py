@@ -23,7 +23,7 @@ def kid(generated: np.ndarray, real: np.ndarray, *, subsets: int = SUBSETS, size
         generated: float (n, width).
         real: float (n, width), as many, so that the spread means the same on both sides.
         subsets: how many are drawn.
-        size: pictures in each; all where there are fewer.
+        size: pictures in each, at most half of them, so that no subset is like another.
         seed: of the draws.
 
     Returns:
@@ -35,7 +35,7 @@ def kid(generated: np.ndarray, real: np.ndarray, *, subsets: int = SUBSETS, size
     one, other = (np.asarray(each, dtype=np.float64) for each in (generated, real))
     if one.shape != other.shape or one.ndim != 2 or len(one) < 2:
         raise FlowerlibError(f"kid: features {one.shape} and {other.shape}: give as many on both sides, two or more")
-    size, random = min(size, len(one)), np.random.default_rng(seed)
+    size, random = max(2, min(size, len(one) // 2)), np.random.default_rng(seed)
     draws = [(random.permutation(len(one))[:size], random.permutation(len(one))[:size]) for _ in range(subsets)]
     values = np.array([mmd2(one[a], other[b]) for a, b in draws])
     value = float(values.mean())

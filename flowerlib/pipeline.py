@@ -83,7 +83,7 @@ def state(recipe: Recipe) -> State:
     if missing:
         return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
     reason = reasons[0] if reasons else "not run yet"
-    if (recipe.training or recipe.finetuning) and _is_trained(recipe):
+    if (recipe.training or recipe.finetuning or recipe.budget) and _is_trained(recipe):
         return State(recipe.name, False, f"{reason}; its training is kept", REDRAWN_MINUTES)
     return State(recipe.name, False, reason, recipe.expect.minutes)
 

@@ -1,9 +1,10 @@
-"""How the two reports turn pictures into noise, level by level, drawn when it is needed (numpy only).
+"""How the two reports turn pictures into noise, level by level, drawn when it is needed.
 
 Both reports keep every noisy copy of every picture in memory, which ends at 500 pictures. Here the levels of one
 picture are drawn when its turn comes, from the same distribution; another epoch draws others.
 """
 
+import cv2
 import numpy as np
 
 HUGHES_LEVELS, HUGHES_INCREMENT = 20, 0.15  # Hughes 2024, section 4.1
@@ -64,6 +65,30 @@ def shen_levels(
         if clamp:
             np.clip(chain[level], 0, 1, out=chain[level])
     return chain
+
+
+def hughes_start(count: int, side: int, random: np.random.Generator, kind: str = "matched") -> np.ndarray:
+    """What Hughes's generation may begin with; the report does not say what its own did.
+
+    Args:
+        count: of pictures.
+        side: of each, a multiple of 8.
+        random: draws the noise.
+        kind: "uniform", from 0 to 1, as noise is first thought of; "matched", as bright and as noisy as the last level
+            that the network learned from, around grey; "structured", the same around large soft patches of colour,
+            which the report proposes (section 4.3).
+
+    Returns:
+        float32 (count, side, side, 3).
+    """
+    if kind == "uniform":
+        return random.random((count, side, side, 3), dtype=np.float32)
+    around = np.full((count, 1, 1, 3), 0.5, np.float32)
+    if kind == "structured":
+        patches = random.random((count, side // 8, side // 8, 3), dtype=np.float32)
+        around = np.stack([cv2.resize(each, (side, side), interpolation=cv2.INTER_CUBIC) for each in patches])
+    added = sum(random.random((count, side, side, 3), dtype=np.float32) for _ in range(HUGHES_LEVELS))
+    return np.asarray(around + HUGHES_INCREMENT * added, np.float32)
 
 
 def start_noise(count: int, side: int, random: np.random.Generator, *, mean: float = 0.5) -> np.ndarray:

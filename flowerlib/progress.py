@@ -58,6 +58,37 @@ class EpochLine:
         _end_if_orphaned()
 
 
+class BudgetLine:
+    """One line that says share, steps, loss and the time left of a training that has a budget instead of epochs."""
+
+    def __init__(self) -> None:
+        self.started = self.shown = time.monotonic()
+        self.first: float | None = None  # share that was spent when this session began
+
+    def step(self, step: int, loss: float, share: float) -> None:
+        """Refresh the line, once a second at most; silent when headless."""
+        self.first = share if self.first is None else self.first
+        now = time.monotonic()
+        if now - self.shown >= 1 and not os.environ.get(HEADLESS):
+            self.shown = now
+            print(
+                f"\r{share:4.0%}  step {step:,}  loss {loss:.4f}  {self._left(share)} left".ljust(79),
+                end="",
+                flush=True,
+            )
+
+    def row(self, history: dict[str, list[float]], share: float) -> None:
+        """Print the line of a part of the budget; end here when the process that runs the notebook was killed."""
+        start = "" if os.environ.get(HEADLESS) else "\r"
+        said = f"step {history['steps'][-1]:,.0f}  loss {history['loss'][-1]:.4f}"
+        print(f"{start}{share:4.0%}  {said}  {self._left(share)} left".ljust(79), flush=True)
+        _end_if_orphaned()
+
+    def _left(self, share: float) -> str:
+        spent = share - (self.first or 0.0)
+        return duration((time.monotonic() - self.started) / max(spent, 1e-6) * max(0.0, 1 - share))
+
+
 def _end_if_orphaned() -> None:
     """A kernel outlives a killed papermill and would hold the cores; its last epoch is safe, so it may end."""
     parent = os.environ.get(HEADLESS)

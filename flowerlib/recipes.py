@@ -217,6 +217,10 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
             old = list(old) if isinstance(old, tuple) else old
             if key == "presentations" and old != value:
                 said.append(f"{value:,} pictures shown in all")
+            elif section == "budget" and key == "minutes" and value and before.get("steps"):
+                said.append(f"{value:g} minutes for {before['steps']:,} steps")
+            elif section == "budget" and (value is None or key == "marks"):
+                continue  # of minutes and steps the one that is not set; how often the network is looked at
             elif key == "most_epochs" and old != value:
                 said.append(f"at most {value} epochs a phase")
             elif old != value and not ("presentations" in after and key == "epochs"):

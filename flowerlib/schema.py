@@ -53,6 +53,8 @@ class Model(Values):
     preprocessing: Literal["own", "none"] | None = Field(None, description="none: forgotten, pixels from 0 to 255")
     pooling: Literal["average", "flatten"] | None = None
     hidden: tuple[int, ...] | None = Field(None, description="widths of the head's hidden dense layers")
+    bottleneck: tuple[int, ...] | None = Field(None, description="widths of the convolutions at a U-Net's bottom")
+    skips: bool | None = Field(None, description="whether a U-Net's second half sees the first half's maps")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
 
     @model_validator(mode="after")
@@ -254,6 +256,58 @@ class Quantization(Values):
     representative: tuple[int, ...] = Field((16, 100, 500), min_length=1, description="training photographs, tried")
     runs: int = Field(100, ge=5, le=10_000, description="of a timed picture")
     part: int | None = Field(None, ge=10, description="test photographs at most; all by default")
+    outlines: tuple[str, ...] = Field((), description="runs with random weights: size and speed of their files alone")
+    compared: int = Field(32, ge=1, le=1000, description="validation photographs that layers are compared on")
+
+
+class Budget(Values):
+    """How long a network that reconstructs or generates learns, from what is drawn on the fly."""
+
+    minutes: float | None = Field(None, gt=0, le=10_000, description="of training; else steps")
+    steps: int | None = Field(None, ge=1, description="of training; else minutes")
+    batch_size: int = Field(32, ge=1, le=4096)
+    learning_rate: float = Field(0.001, gt=0, le=1)
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    loss: Literal["mean_squared_error", "mean_absolute_error"] = "mean_squared_error"
+    ema: float | None = Field(None, gt=0, lt=1, description="momentum of the moving average of the weights")
+    marks: int = Field(5, ge=1, le=20, description="times on the way whose weights are kept")
+
+    @model_validator(mode="after")
+    def _minutes_or_steps(self) -> Self:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("minutes or steps, one of them, says when the training ends")
+        return self
+
+
+class Generation(Values):
+    """How pictures become noise and noise becomes pictures."""
+
+    process: Literal["hughes", "shen", "diffusion"]
+    pictures: int | None = Field(None, ge=1, description="training pictures, the first so many; all by default")
+    latent: bool = Field(False, description="in the latent of the autoencoder that the run uses, not in pixels")
+    contrast: float = Field(1.0, gt=0, le=1, description="of the pictures, about grey; 1 leaves them alone")
+    clamp: bool = Field(True, description="of Shen's process: each level is cut to [0, 1]")
+    start: Literal["uniform", "matched", "structured", "mean 0", "mean 0.5"] = Field(
+        "matched", description="noise that Hughes's (the first three) or Shen's process begins with"
+    )
+    schedule: Literal["linear", "cosine", "sigmoid"] = Field("cosine", description="of the noise of diffusion")
+    target: Literal["epsilon", "x0", "v"] = Field("v", description="what the network is taught")
+    min_snr: bool = Field(False, description="whether noise levels are weighted (Hang et al. 2023)")
+    unlabelled: float = Field(0.1, ge=0, le=1, description="share of pictures shown without their class")
+    steps: int = Field(20, ge=1, le=1000, description="of sampling")
+    guidance: float = Field(0.0, ge=0, le=20, description="of the class; 0 asks for no more than its probability")
+    samples: int = Field(1000, ge=4, le=50_000, description="that are scored")
+    photographs: int | None = Field(None, ge=8, description="of each part that they are compared with; all by default")
+    steps_watched: int | None = Field(None, ge=1, le=1000, description="of a process that is taken further")
+
+    @model_validator(mode="after")
+    def _starts_belong_to_their_process(self) -> Self:
+        own = {"hughes": ("uniform", "matched", "structured"), "shen": ("mean 0", "mean 0.5")}
+        if self.process in own and self.start not in own[self.process]:
+            raise ValueError(f"start '{self.start}' is not one of {self.process}'s: {', '.join(own[self.process])}")
+        if self.latent != (self.process == "shen") and self.process != "diffusion":
+            raise ValueError(f"{self.process}'s process runs in {'a latent' if self.process == 'shen' else 'pixels'}")
+        return self
 
 
 class Sweep(Values):
@@ -279,6 +333,8 @@ SECTIONS: dict[str, type[Values]] = {
     "heads": HeadSweep,
     "explanation": Explanation,
     "quantization": Quantization,
+    "budget": Budget,
+    "generation": Generation,
     "sweep": Sweep,
 }
 
@@ -311,6 +367,8 @@ class Recipe(Values):
     heads: HeadSweep | None = None
     explanation: Explanation | None = None
     quantization: Quantization | None = None
+    budget: Budget | None = None
+    generation: Generation | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
     expect: Expectation = Expectation(minutes=0)
@@ -322,6 +380,12 @@ class Recipe(Values):
                 raise ValueError("training.sizes_px needs augment.crop, which makes pictures of another size")
         if self.training and self.data and self.training.best_by and self.data.split == "joint":
             raise ValueError("training.best_by chooses on the validation part, and data.split joint has none")
+        return self
+
+    @model_validator(mode="after")
+    def _a_latent_needs_its_autoencoder(self) -> Self:
+        if self.generation and self.generation.latent and not self.uses:
+            raise ValueError("generation.latent needs uses: the run whose autoencoder has it")
         return self
 
     @model_validator(mode="after")
@@ -346,6 +410,8 @@ class Recipe(Values):
             "heads",
             "explanation",
             "quantization",
+            "budget",
+            "generation",
             "needs",
         }
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}

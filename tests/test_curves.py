@@ -62,6 +62,11 @@ TABLES = {"shen-fine": bins(), "hughes-fine, after the scaling of its temperatur
 SURE = {f"classifier {i}": answered(0.4 + 0.1 * i) for i in range(6)}
 STEPS = {"x_label": "step", "y_label": "loss of the training"}
 
+MINUTES = pd.DataFrame({"minutes": [1.0, 2, 4], "value": [0.9, 0.3, 0.1]})
+DISTANCES = {
+    name: MINUTES.assign(low=0.8 * MINUTES["value"], high=1.2 * MINUTES["value"]) for name in ("ours", "other")
+}
+
 DRAWN = {
     "history": lambda: curves.learning_curves(history(40, (20, 30, 31)), minutes=np.linspace(0.2, 8, 40).tolist()),
     "history of one epoch": lambda: curves.learning_curves(history(1)),
@@ -76,6 +81,8 @@ DRAWN = {
     "race in logarithms": lambda: curves.race(RUNS, goals=GOALS, log=True),
     "race to near goals": lambda: curves.race(RUNS, goals={f"goal {i} of them all": 1 - i / 100 for i in range(5)}),
     "race of one": lambda: curves.race({"alone": run(3, 1, 0.6)}),
+    "against minutes": lambda: curves.against_minutes(DISTANCES, "KID", log=True),
+    "against minutes of one": lambda: curves.against_minutes({"alone": MINUTES}, "PSNR (dB)"),
     "bands": lambda: curves.bands(SETTINGS, **STEPS),
     "bands of one": lambda: curves.bands({"alone": losses(3, 50)}, **STEPS),
     "reliability": lambda: curves.reliability(TABLES),

@@ -6,6 +6,7 @@ Shapes are written for the reports' size, 96 px.
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import layers
 
 LATENT = "latent"  # the layer at which an autoencoder is divided
@@ -64,6 +65,50 @@ def shen_autoencoder(size_px: int = 96) -> keras.Model:
     return keras.Model(pictures, x, name="shen_autoencoder")
 
 
+def patch_autoencoder(size_px: int = 96, width: int = 192, depth: int = 3, latent: int = 64) -> keras.Model:
+    """Ours: blocks of 8x8 pixels as ``latent`` numbers each, on a linear path, and what their neighbours add to it.
+
+    The linear path can begin as the principal components of blocks (``start_linear``); the rest begins at zero, so that
+    training starts from what they reconstruct. Nothing but the latent leads to the second half.
+
+    Args:
+        size_px: side of the square picture, a multiple of 8.
+        width: channels of the correcting convolutions.
+        depth: residual blocks of each half.
+        latent: numbers a block.
+
+    Returns:
+        A model from float32 (batch, size, size, 3) to the same, not bounded, with a latent of (12, 12, 64).
+    """
+    pictures = keras.Input((size_px, size_px, 3), name="pictures")
+    linear = layers.Conv2D(latent, 8, strides=8, name="to_blocks")(pictures)  # (B, 12, 12, 64)
+    x = layers.Conv2D(width // 2, 4, strides=4, activation="swish")(pictures)  # (B, 24, 24, 96)
+    x = _residual(layers.Conv2D(width, 3, strides=2, padding="same")(x), width, depth)
+    x = layers.Conv2D(latent, 1, kernel_initializer="zeros")(x)
+    seen = layers.Add(name=LATENT)([linear, x])
+    linear = layers.Conv2DTranspose(3, 8, strides=8, name="from_blocks")(seen)
+    x = _residual(layers.Conv2D(width, 3, padding="same")(seen), width, depth)
+    x = layers.Conv2DTranspose(width // 2, 2, strides=2, activation="swish")(x)  # (B, 24, 24, 96)
+    x = _residual(x, width // 2, 1)
+    x = layers.Conv2DTranspose(32, 2, strides=2, activation="swish")(x)  # (B, 48, 48, 32)
+    x = layers.Conv2D(32, 3, padding="same", activation="swish")(x)
+    x = layers.Conv2DTranspose(3, 2, strides=2, kernel_initializer="zeros")(x)
+    return keras.Model(pictures, layers.Add(name="picture")([linear, x]), name="patch_autoencoder")
+
+
+def start_linear(model: keras.Model, mean: np.ndarray, components: np.ndarray) -> None:
+    """Let the linear path of ``patch_autoencoder`` be the principal components of blocks.
+
+    Args:
+        model: from ``patch_autoencoder``.
+        mean: float (3,), of each channel of pictures in [0, 1].
+        components: float (latent, 192), orthonormal; of blocks of 8x8 pixels, rows first, channels last.
+    """
+    kernels = components.reshape(-1, 8, 8, 3).transpose(1, 2, 3, 0)  # (8, 8, 3, latent), as both layers keep it
+    model.get_layer("to_blocks").set_weights([kernels, -components @ np.tile(mean, 64)])
+    model.get_layer("from_blocks").set_weights([kernels, mean])
+
+
 def halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """An autoencoder's encoder and decoder, which share its layers.
 
@@ -77,8 +122,43 @@ def halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(model.inputs, latent, name="encoder"), keras.Model(latent, model.outputs, name="decoder")
 
 
+def silenced(model: keras.Model, what: str) -> keras.Model:
+    """A trained U-Net that hears only half of itself: which half carries the picture?
+
+    Args:
+        model: from ``hughes_unet`` with skips.
+        what: "latent", and only the skips speak; "skips", and only the latent does.
+
+    Returns:
+        A copy in which the convolutions behind each concatenation see zeros in place of the silent half.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if not isinstance(layer, layers.Concatenate):
+            continue
+        after = layer._outbound_nodes[0].operation
+        kernel, bias = after.get_weights()
+        risen = layer.input[0].shape[-1]  # channels that come from the latent
+        kernel[:, :, slice(risen) if what == "latent" else slice(risen, None)] = 0
+        after.set_weights([kernel, bias])
+    return copy
+
+
 def _convolution(width: int) -> layers.Conv2D:
     return layers.Conv2D(width, 3, padding="same", activation="relu")
 
 
-BUILDERS: dict[str, Callable[..., keras.Model]] = {"hughes_unet": hughes_unet, "shen_autoencoder": shen_autoencoder}
+def _residual(x: keras.KerasTensor, width: int, depth: int) -> keras.KerasTensor:
+    for _ in range(depth):
+        y = layers.Conv2D(width, 3, padding="same")(layers.Activation("swish")(x))
+        y = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros")(layers.Activation("swish")(y))
+        x = layers.Add()([x, y])
+    return x
+
+
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "hughes_unet": hughes_unet,
+    "shen_autoencoder": shen_autoencoder,
+    "patch_autoencoder": patch_autoencoder,
+}

@@ -1,0 +1,75 @@
+"""The race: the four ways to make pictures with the same minutes of training each; KID against photographs.
+
+Each keeps its own process, network, rate and data; making the pictures that are scored does not count.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from input import peak_memory, print_row
+
+from flowerlib import budget, data, generated, picture_features, recipes, reconstructed, scored, splits
+from flowerlib.errors import FlowerlibError
+
+RACERS = ("hughes-diffusion", "shen-diffusion", "keras-diffusion", "ours-diffusion")
+AIM = 4  # times the KID of ours
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train four generators for the same minutes and score their pictures.")
+    parser.add_argument("--minutes", type=float, default=3, help="of training each (default 3)")
+    parser.add_argument("--samples", type=int, default=1000, help="pictures that are scored (default 1000)")
+    parser.add_argument("--profile", choices=["laptop", "smoke"], default="laptop", help="laptop needs the photographs")
+    options = parser.parse_args()
+    if options.minutes <= 0 or options.samples < 4:
+        parser.error("--minutes is above 0, --samples 4 or more")
+    try:
+        race(options.minutes, options.samples, options.profile)
+    except FlowerlibError as error:
+        sys.exit(f"generation_race.py: {error}")
+
+
+def race(minutes: float, samples: int, profile: str) -> None:
+    """Train and score every racer and print a row each."""
+    real, found = None, {}
+    for run in RACERS:
+        recipe = recipes.load(f"{run}@budget.steps=null@budget.minutes={minutes}@budget.marks=1", profile)
+        dataset = data.load(recipe.data.name, recipe.data.size_px, recipe.data.resize)
+        split = splits.make(recipe.data.split, recipe.data.labels, dataset.fine, dataset.sets, recipe.seed)
+        if real is None:
+            real = scored.reference(dataset, samples)
+            floor = scored.kid(real.validation, real.test)
+            print(f"{minutes:g} minutes each; {samples:,} pictures; KID in features of {picture_features.NETWORK}")
+            print_row("photographs", f"{floor.value:.3f}", f"against others, {floor.low:.3f} to {floor.high:.3f}")
+        if recipe.generation.latent:
+            train_autoencoder(recipe, dataset, split)
+        generator = generated.build(recipe, dataset, split)
+        with tempfile.TemporaryDirectory() as folder:  # a race begins anew every time
+            batch = generated.batches(generator, dataset, split)
+            trained = budget.fit_or_load(generator.model, recipe.budget, batch, Path(folder), seed=recipe.seed)
+        pictures = generated.sample(generator, samples, seed=scored.SEED)
+        found[run] = scored.kid(picture_features.features(pictures), np.asarray(real.validation))
+        said = f"{found[run].low:.3f} to {found[run].high:.3f}, {trained.history['steps'][-1]:,.0f} steps"
+        print_row(run, f"{found[run].value:.3f}", said)
+    ours = found["ours-diffusion"].value
+    for run, aim in (("hughes-diffusion", AIM), ("shen-diffusion", AIM), ("keras-diffusion", 1)):
+        ratio = found[run].value / ours
+        print_row(f"{run} / ours", f"{ratio:.1f}", f"aim {aim} or more{': missed' * (ratio < aim)}")
+    print_row("peak memory", f"{peak_memory():.1f} GiB", "of the one process that trains all four")
+
+
+def train_autoencoder(recipe: recipes.Recipe, dataset: data.Dataset, split: splits.Split) -> None:
+    """The autoencoder that a latent process runs in; kept, and its minutes not counted."""
+    other = recipes.load(recipe.uses[0], recipe.profile)
+    model = reconstructed.build(other, dataset, split)
+    reconstructed.fit_or_load(other, model, dataset, split)
+
+
+if __name__ == "__main__":
+    main()

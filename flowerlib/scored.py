@@ -1,0 +1,210 @@
+"""Scores of a generator's pictures that need no eye: against photographs, step by step, minute by minute."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from flowerlib import checkpoints, generated, generation, maps, metrics, neighbors, picture_features, processes, splits
+from flowerlib.budget import Mark
+from flowerlib.data import Dataset
+from flowerlib.generated import Generator
+from flowerlib.metrics import Score
+from flowerlib.networks import Network
+
+SEED = 20_000  # of the samples that are scored; other than any training's
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features of the photographs that pictures are compared with, float32 (n, 1280) each.
+
+    Attributes:
+        train: what generators learn from, of the swapped split.
+        validation: for choices, and on the way.
+        test: for the last word.
+        indices: of the training photographs, int (n,).
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    indices: np.ndarray
+
+
+def reference(dataset: Dataset, most: int | None = None) -> Reference:
+    """The photographs of the swapped split, the same for every generator, whatever it learned from.
+
+    Args:
+        dataset: the pictures; those of another side pass the same 64 px.
+        most: of each part at most; all by default.
+    """
+    split = splits.make("swapped", "fine", dataset.fine, dataset.sets)
+    parts = {}
+    for name, part in split.parts().items():
+        images = [dataset.images[index] for index in part.indices[:most]]
+        parts[name] = picture_features.features(np.stack(images))
+    return Reference(parts["train"], parts["validation"], parts["test"], split.train.indices[:most])
+
+
+def kid(features: np.ndarray, real: np.ndarray) -> Score:
+    """KID of pictures' features against photographs', as many of both."""
+    count = min(len(features), len(real))
+    return generation.kid(features[:count], real[:count])
+
+
+def by_minutes(generator: Generator, marks: list[Mark], real: np.ndarray, count: int) -> pd.DataFrame:
+    """Columns minutes, value, low, high: KID at each mark; the last mark's weights stay.
+
+    Args:
+        generator: whose network it is.
+        marks: on its way.
+        real: features of the validation photographs.
+        count: of pictures that are made at each mark.
+    """
+    rows = []
+    for mark in marks:
+        checkpoints.weights(generator.model).load_weights(mark.weights)
+        found = kid(picture_features.features(generated.sample(generator, count, seed=SEED)), real)
+        rows.append({"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high})
+    return pd.DataFrame(rows)
+
+
+def by_step(generator: Generator, real: np.ndarray, steps: int, count: int) -> pd.DataFrame:
+    """One row a step of the process: KID, share of each channel, contrast.
+
+    Args:
+        generator: with trained weights.
+        real: features of the validation photographs.
+        steps: that are taken; a process of levels may go beyond those that it learned.
+        count: of pictures, as many at each step.
+    """
+    made: list[list[np.ndarray]] = [[] for _ in range(steps)]
+    for start in range(0, count, generated.AT_ONCE):
+        some = min(generated.AT_ONCE, count - start)
+        for step, pictures in enumerate(generated.trail(generator, some, seed=SEED + start, steps=steps)):
+            made[step].append(pictures)
+    rows = []
+    for step, parts in enumerate(made, 1):
+        pictures = np.concatenate(parts)
+        found = kid(picture_features.features(pictures), real)
+        rows.append({"step": step, "KID": found.value, "low": found.low, "high": found.high} | meter(pictures))
+    return pd.DataFrame(rows)
+
+
+def by_start(generator: Generator, real: np.ndarray, count: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """What a process of levels may begin with: a row a kind of noise, and its pictures.
+
+    Args:
+        generator: of Hughes's or Shen's process.
+        real: features of the validation photographs.
+        count: of pictures for each.
+    """
+    plan = generator.recipe.generation
+    assert plan is not None
+    rows, made = [], {}
+    for start in {"hughes": ("uniform", "matched", "structured"), "shen": ("mean 0", "mean 0.5")}[plan.process]:
+        made[start] = generated.sample(generator, count, seed=SEED, start=start)
+        found = kid(picture_features.features(made[start]), real)
+        rows.append({"noise": start, "KID": found.value, "low": found.low, "high": found.high} | meter(made[start]))
+    return pd.DataFrame(rows), made
+
+
+def table(scores: dict[str, Score]) -> pd.DataFrame:
+    """One row a score, with its interval and n."""
+    rows = [{"score": name, "value": each.value, "low": each.low, "high": each.high} for name, each in scores.items()]
+    return pd.DataFrame(rows).assign(n=[each.n for each in scores.values()])
+
+
+def meter(pictures: np.ndarray) -> dict[str, float]:
+    """Share of red, green and blue in the sum of all values, brightness and contrast of uint8 pictures."""
+    values = pictures.astype(np.float32) / 255
+    if not values.any():
+        return {"red": np.nan, "green": np.nan, "blue": np.nan, "brightness": 0.0, "contrast": 0.0}
+    red, green, blue = processes.channel_means(values)
+    brightness, contrast = float(values.mean()), processes.contrast(values)
+    return {"red": red, "green": green, "blue": blue, "brightness": brightness, "contrast": contrast}
+
+
+def scores(features: np.ndarray, real: Reference) -> dict[str, Score]:
+    """KID against the test photographs, precision and recall of the manifold, and the share that is memorized.
+
+    Args:
+        features: of the pictures, float (n, 1280).
+        real: of the photographs.
+    """
+    count = min(len(features), len(real.test))
+    copies = generation.memorized(features, real.train, real.test)
+    low, high = metrics.wilson(int(copies.sum()), len(copies))
+    return {
+        "kid": generation.kid(features[:count], real.test[:count]),
+        **generation.precision_recall(features[:count], real.test[:count]),
+        "memorized": Score(float(copies.mean()), low, high, len(copies), "Wilson, pictures"),
+    }
+
+
+def as_asked(network: Network, pictures: np.ndarray, labels: np.ndarray) -> Score:
+    """Share of pictures that a classifier of the bundle calls what was asked for.
+
+    Args:
+        network: its classes are those that were asked for.
+        pictures: uint8 (n, side, side, 3); they pass 64 px, as photographs do beside them.
+        labels: int (n,), what was asked for.
+    """
+    side = network.model.inputs[0].shape[1] or picture_features.SEEN_PX
+    seen = np.stack(
+        [
+            picture_features.resized(picture_features.resized(each, picture_features.PASSED_PX), side)
+            for each in pictures
+        ]
+    )
+    return metrics.accuracy(labels, maps.probabilities(network.model, seen).argmax(axis=1))
+
+
+def guided(
+    generator: Generator, network: Network, real: np.ndarray, guidances: Iterable[float], count: int
+) -> pd.DataFrame:
+    """One row a guidance: KID against photographs, and the share of pictures that are called what was asked for.
+
+    Args:
+        generator: that can be asked for classes.
+        network: that calls them.
+        real: features of the validation photographs.
+        guidances: that are tried.
+        count: of pictures for each.
+    """
+    labels = spread(len(generator.names), count)
+    rows = []
+    for guidance in guidances:
+        pictures = generated.sample(generator, count, seed=SEED, labels=labels, guidance=guidance)
+        distance, asked = kid(picture_features.features(pictures), real), as_asked(network, pictures, labels)
+        row = {"guidance": guidance, "KID": distance.value, "low": distance.low, "high": distance.high}
+        rows.append(row | {"as asked": asked.value, "n": count} | meter(pictures))
+    return pd.DataFrame(rows)
+
+
+def nearest(features: np.ndarray, train: np.ndarray, count: int, test: np.ndarray) -> pd.DataFrame:
+    """The pictures that are nearest to a training photograph.
+
+    Args:
+        features: of the pictures.
+        train: of the training photographs.
+        count: how many pictures.
+        test: of photographs that no generator learned from.
+
+    Returns:
+        Columns picture, photograph (places in both) and share, of the test photographs that lie as near to a training
+        photograph; the nearest first.
+    """
+    among = neighbors.index(train)
+    found, far = neighbors.nearest(among, features, 1)
+    usual = np.sort(neighbors.nearest(among, test, 1)[1][:, 0])
+    first = far[:, 0].argsort(kind="stable")[:count]
+    shares = np.searchsorted(usual, far[first, 0], side="right") / len(usual)
+    return pd.DataFrame({"picture": first, "photograph": found[first, 0], "share": shares})
+
+
+def spread(classes: int, count: int) -> np.ndarray:
+    """Classes to ask for, int (count,), each as often as the others or once more."""
+    return np.sort(np.arange(count) * classes // count) if count < classes else np.arange(count) % classes

@@ -1,0 +1,61 @@
+"""Generated pictures as files: one PNG each, and a sheet of all of them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from flowerlib import generated
+from flowerlib.metrics import slug
+
+GAP_PX = 2  # of white between the pictures of a sheet
+
+
+def write(run: str, profile: str, kind: str, count: int, seed: int, folder: Path) -> Path:
+    """Make pictures and write them.
+
+    Args:
+        run: whose network makes them.
+        profile: in which it was trained.
+        kind: name of a class; empty for all classes in turn.
+        count: how many.
+        seed: of the noise.
+        folder: for the files, made where there is none.
+
+    Returns:
+        The sheet; beside it one file a picture.
+
+    Raises:
+        FlowerlibError: a run that was not trained here, or a kind that there is not.
+    """
+    generator = generated.load(run, profile)
+    labels = np.full(count, generated.label(generator.names, kind)) if kind else None
+    made = generated.sample(generator, count, seed=seed, labels=labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "-".join([slug(run), *([slug(kind)] if kind else []), f"seed{seed}"])
+    for number, picture in enumerate(made, 1):
+        _save(picture, folder / f"{stem}-{number:03d}.png")
+    _save(sheet(made), folder / f"{stem}-sheet.png")
+    return folder / f"{stem}-sheet.png"
+
+
+def sheet(pictures: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, side, side, 3) in a square of rows on white, uint8 (height, width, 3)."""
+    columns = int(np.ceil(len(pictures) ** 0.5))
+    rows = -(-len(pictures) // columns)
+    side = pictures.shape[1] + GAP_PX
+    white = np.full((rows * side + GAP_PX, columns * side + GAP_PX, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = GAP_PX + number // columns * side, GAP_PX + number % columns * side
+        white[top : top + len(picture), left : left + len(picture)] = picture
+    return white
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    part = path.with_suffix(".part.png")
+    try:
+        Image.fromarray(picture).save(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""Generators of recipes: what they learn from, and the pictures that they make."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from flowerlib import data, generated, processes, recipes, reconstructed, scored, splits, synthetic
+from flowerlib.errors import FlowerlibError
+
+COUNT = 24
+FINE = np.arange(COUNT) % 4
+
+
+def setting(run, side, **changes):
+    """Recipe, pictures and parts of a few drawn flowers of four kinds."""
+    values = "".join(f"@{key}={value}" for key, value in changes.items())
+    recipe = recipes.load(f"{run}@budget.steps=20@budget.batch_size=20{values}", "smoke")
+    dataset = data.Dataset("drawn", synthetic.draw(FINE * 20, np.arange(COUNT), side)[0], FINE, None)
+    part = splits.Part(np.arange(COUNT), FINE)
+    return recipe, dataset, splits.Split(part, part, part, tuple("abcd"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path_factory.mktemp("generated")))
+    monkeypatch.setattr(generated, "manifest", lambda _: "few")
+    monkeypatch.setattr(reconstructed, "manifest", lambda _: "few")
+
+
+def trained(run, side, **changes):
+    recipe, dataset, split = setting(run, side, **changes)
+    generator = generated.build(recipe, dataset, split)
+    known, marks = generated.fit_or_load(generator, dataset, split)
+    assert known.history["steps"][-1] == 20 and len(marks) == recipe.budget.marks
+    return generator, dataset, split
+
+
+@pytest.mark.parametrize(
+    ("run", "changes"),
+    [
+        ("hughes-diffusion", {"data.size_px": 32}),
+        ("keras-diffusion", {"data.size_px": 32, "model.widths": "[8, 16, 24]"}),
+        ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]"}),
+        ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]", "generation.target": "epsilon"}),
+    ],
+)
+def test_a_recipe_makes_pictures_and_the_same_seed_the_same(run, changes):
+    generator, *_ = trained(run, 32, **changes)
+    made = generated.sample(generator, 5, seed=3)
+    assert made.shape == (5, 32, 32, 3) and made.dtype == np.uint8
+    np.testing.assert_array_equal(made, generated.sample(generator, 5, seed=3))
+    assert (made != generated.sample(generator, 5, seed=4)).any()
+    steps = list(generated.trail(generator, 5, seed=3, steps=7))
+    assert len(steps) == 7
+
+
+def test_shens_process_runs_in_the_latent_of_an_autoencoder_that_was_trained():
+    recipe, dataset, split = setting("shen-diffusion", 96, **{"data.size_px": 96})
+    recipe = recipe.model_copy(update={"uses": ("shen-autoencoder@data.size_px=96",)})
+    with pytest.raises(FlowerlibError, match="the weights of shen-autoencoder.* are not here.*flowerlib run"):
+        generated.build(recipe, dataset, split)
+    other = recipes.load(recipe.uses[0], "smoke")
+    model = reconstructed.build(other, dataset, split)
+    reconstructed.fit_or_load(other, model, dataset, split)
+    generator = generated.build(recipe, dataset, split)
+    assert generator.model.count_params() == 15_892_864 and generator.space.shape == (12, 12, 64)
+    pictures = reconstructed.numbers(dataset.images[:4])
+    np.testing.assert_allclose(
+        generator.space.out(generator.space.into(pictures)), np.asarray(model.predict_on_batch(pictures)), atol=1e-5
+    )
+    noisier, cleaner = generated._shen_batch(generator, dataset, split, np.random.default_rng(0))
+    assert noisier.shape == cleaner.shape == (20, 12, 12, 64)
+    np.testing.assert_array_equal(noisier[:9], cleaner[1:10])
+
+
+def test_hughes_learns_from_all_levels_of_one_picture_of_the_first_so_many():
+    recipe, dataset, split = setting("hughes-diffusion", 32, **{"data.size_px": 32, "generation.pictures": 1})
+    generator = generated.build(recipe, dataset, split)
+    noisier, cleaner = generated._hughes_batch(generator, dataset, split, np.random.default_rng(0))
+    assert len(noisier) == processes.HUGHES_LEVELS
+    np.testing.assert_allclose(cleaner[0], reconstructed.numbers(dataset.images[0]), atol=1e-6)
+    np.testing.assert_array_equal(noisier[:-1], cleaner[1:])
+
+
+def test_a_picture_of_less_contrast_is_learned_from_and_given_back_with_its_own():
+    recipe, dataset, split = setting("hughes-diffusion", 32, **{"data.size_px": 32, "generation.contrast": 0.5})
+    generator = generated.build(recipe, dataset, split)
+    drawn, _ = generated._drawn(generator, dataset, split, 40, np.random.default_rng(0))
+    assert 0.25 <= drawn.min() and drawn.max() <= 0.75
+
+
+def test_diffusion_batches_hold_what_the_network_is_taught():
+    recipe, dataset, split = setting("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    generator = generated.build(recipe, dataset, split)
+    (noisy, power, told), wanted, weights = generated._diffusion_batch(
+        generator, dataset, split, np.random.default_rng(0)
+    )
+    assert noisy.shape == wanted.shape == (20, 32, 32, 3) and power.shape == told.shape == (20, 1)
+    assert ((power >= 0) & (power <= 1)).all() and set(told.ravel()) <= {0, 1, 2, 3, 4} and (weights > 0).all()
+    # Of v and the noisy picture the picture comes back, which keeps to its range.
+    picture = np.sqrt(1 - power)[:, :, None, None] * noisy - np.sqrt(power)[:, :, None, None] * wanted
+    assert -1.001 <= picture.min() and picture.max() <= 1.001
+
+
+def test_guidance_0_is_the_model_itself_and_the_class_matters():
+    generator, *_ = trained("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    noise = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
+    embedding = generator.model.get_layer("classes")
+    embedding.set_weights([10 * np.random.default_rng(1).standard_normal(embedding.get_weights()[0].shape)])
+    told = [noise, np.full((2, 1), 0.25, np.float32)]
+    plain = np.asarray(generator.model.predict_on_batch([*told, np.array([[1], [2]])]))
+    none = np.asarray(generator.model.predict_on_batch([*told, np.full((2, 1), 4)]))
+    for guidance in (0.0, 1.5):
+        found = generated._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
+        np.testing.assert_allclose(found, (1 + guidance) * plain - guidance * none, atol=1e-4)
+    assert np.abs(plain - none).max() > 1e-5
+
+
+def test_a_network_that_is_told_no_class_cannot_be_asked_for_one():
+    recipe, dataset, split = setting("keras-diffusion", 32, **{"data.size_px": 32, "model.widths": "[8, 16]"})
+    generator = generated.build(recipe, dataset, split)
+    with pytest.raises(FlowerlibError, match="makes pictures of no class"):
+        generated.sample(generator, 2, seed=0, labels=np.zeros(2, int))
+
+
+def test_between_two_noises_the_ends_are_their_own_pictures():
+    generator, *_ = trained("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    [row] = generated.between(generator, 1, 5, seed=0)
+    assert row.shape == (5, 32, 32, 3)
+    changes = [np.abs(a.astype(float) - b).mean() for a, b in itertools.pairwise(row)]
+    assert max(changes) < np.abs(row[0].astype(float) - row[-1]).mean() + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["uniform", "matched", "structured"])
+def test_hughes_starts_are_as_bright_as_they_say(kind):
+    noise = processes.hughes_start(4, 32, np.random.default_rng(0), kind)
+    assert noise.shape == (4, 32, 32, 3) and noise.dtype == np.float32
+    expected = 0.5 if kind == "uniform" else 2.0  # grey and twenty times half of 0.15
+    assert noise.mean() == pytest.approx(expected, abs=0.1)
+    smooth = np.abs(np.diff(noise, axis=1)).mean() / noise.std()
+    assert smooth < 1.2 and (kind != "structured" or noise.std() > 0.2)
+
+
+def test_classes_are_asked_for_evenly():
+    assert np.bincount(scored.spread(4, 10)).tolist() == [3, 3, 2, 2]
+    few = scored.spread(102, 24)
+    assert len(set(few)) == 24 and few.max() > 90
+
+
+def test_a_copy_of_a_training_photograph_is_the_nearest_of_all():
+    random = np.random.default_rng(0)
+    train, test = random.normal(size=(200, 8)).astype(np.float32), random.normal(size=(100, 8)).astype(np.float32)
+    made = random.normal(size=(50, 8)).astype(np.float32)
+    made[17] = train[33] + 1e-4
+    found = scored.nearest(made, train, 3, test)
+    assert found.loc[0, ["picture", "photograph", "share"]].tolist() == [17, 33, 0]
+    assert found["share"].is_monotonic_increasing
+
+
+def test_a_meter_reads_colours_and_contrast():
+    red = np.zeros((2, 8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    found = scored.meter(red)
+    assert (found["red"], found["green"], found["blue"]) == (1, 0, 0)
+    assert found["brightness"] == pytest.approx(1 / 3) and found["contrast"] == pytest.approx(np.sqrt(2) / 3)
+    assert scored.meter(np.zeros_like(red))["brightness"] == 0
