@@ -24,6 +24,7 @@ WANTED := needs Python $(lastword $(PYTHONS)) to $(firstword $(PYTHONS))
 
 LATEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-science \
     texlive-fonts-recommended lmodern cm-super-minimal poppler-utils
+BROWSER_PACKAGES := chromium chromium-driver
 LATEX_TOOLS := latexmk pdflatex bibtex pdftoppm
 LATEX_FILES := array.sty booktabs.sty caption.sty cleveref.sty etoolbox.sty fancyhdr.sty fontenc.sty \
     geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty xcolor.sty
@@ -36,6 +37,7 @@ report: setup  ## Run a profile's notebooks and end in build/PROFILE/report.pdf 
 
 test: setup  ## Lint, then every test
 	@$(latex_check) || true
+	@$(install_browser)
 	@lint=passed; tests=passed; \
 	$(MAKE) lint || lint=FAILED; \
 	$(BIN)/python -m pytest || tests=FAILED; \
@@ -158,6 +160,15 @@ esac; \
 has_venv || { \
     echo "$$python cannot make environments: sudo apt-get install python$$version-venv, then call make again" >&2; \
     exit 1; }
+endef
+
+# For the one test that needs a browser; it is skipped with its reason where there is none.
+define install_browser
+if ! command -v chromedriver >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "Installing a browser for the tests: 0.1 GB to fetch, 0.4 GB on disk, a minute."; \
+    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --yes --no-install-recommends $(BROWSER_PACKAGES) >/dev/null || true; \
+fi
 endef
 
 # True when LaTeX can build the report; tectonic fetches what it needs by itself.

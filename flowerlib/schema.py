@@ -53,6 +53,8 @@ class Model(Values):
     preprocessing: Literal["own", "none"] | None = Field(None, description="none: forgotten, pixels from 0 to 255")
     pooling: Literal["average", "flatten"] | None = None
     hidden: tuple[int, ...] | None = Field(None, description="widths of the head's hidden dense layers")
+    depth: int | None = Field(None, ge=1, le=8, description="residual blocks of each level of a U-Net")
+    patch: int | None = Field(None, ge=1, le=16, description="side of the patches that a U-Net folds a picture into")
     bottleneck: tuple[int, ...] | None = Field(None, description="widths of the convolutions at a U-Net's bottom")
     skips: bool | None = Field(None, description="whether a U-Net's second half sees the first half's maps")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"

@@ -1,5 +1,6 @@
 """Scores of a generator's pictures that need no eye: against photographs, step by step, minute by minute."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import pandas as pd
 from flowerlib import checkpoints, generated, generation, maps, metrics, neighbors, picture_features, processes, splits
 from flowerlib.budget import Mark
 from flowerlib.data import Dataset
+from flowerlib.errors import FlowerlibError
 from flowerlib.generated import Generator
 from flowerlib.metrics import Score
 from flowerlib.networks import Network
+from flowerlib.pipeline import record_folder
 
 SEED = 20_000  # of the samples that are scored; other than any training's
 
@@ -69,6 +72,24 @@ def by_minutes(generator: Generator, marks: list[Mark], real: np.ndarray, count:
         found = kid(picture_features.features(generated.sample(generator, count, seed=SEED)), real)
         rows.append({"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high})
     return pd.DataFrame(rows)
+
+
+def of_record(run: str, profile: str) -> pd.DataFrame:
+    """What ``by_minutes`` gave for a run that is done, from its record.
+
+    Args:
+        run: a generator's.
+        profile: in which it ran.
+
+    Raises:
+        FlowerlibError: a run without such a record.
+    """
+    path = record_folder(run, profile) / "record.json"
+    tables = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.exists() else {}
+    if "kid_by_minutes" not in tables:
+        raise FlowerlibError(f"{run} has no KID by minutes: python -m flowerlib run '{run}' --profile {profile}")
+    found = tables["kid_by_minutes"]
+    return pd.DataFrame(found["rows"], columns=found["columns"])
 
 
 def by_step(generator: Generator, real: np.ndarray, steps: int, count: int) -> pd.DataFrame:

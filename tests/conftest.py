@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from test_report import Copy
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported: no notes about the CPU
 
@@ -40,3 +44,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder that only this test uses."""
     monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> "Copy":
+    """A copy of the bundle in which the smoke report was made once; tests leave it as it was."""
+    from test_report import whole_report
+
+    return whole_report(tmp_path_factory.mktemp("whole"))

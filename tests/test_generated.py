@@ -1,6 +1,7 @@
 """Generators of recipes: what they learn from, and the pictures that they make."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -165,3 +166,13 @@ def test_a_meter_reads_colours_and_contrast():
     assert (found["red"], found["green"], found["blue"]) == (1, 0, 0)
     assert found["brightness"] == pytest.approx(1 / 3) and found["contrast"] == pytest.approx(np.sqrt(2) / 3)
     assert scored.meter(np.zeros_like(red))["brightness"] == 0
+
+
+def test_kid_by_minutes_is_read_from_a_record_or_its_run_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(scored, "record_folder", lambda run, _: tmp_path / run)
+    with pytest.raises(FlowerlibError, match="keras-diffusion has no KID by minutes: python -m flowerlib run"):
+        scored.of_record("keras-diffusion", "smoke")
+    (tmp_path / "keras-diffusion").mkdir()
+    rows = {"columns": ["minutes", "value", "low", "high"], "rows": [[1.0, 0.5, 0.4, 0.6], [2.0, 0.3, 0.2, 0.4]]}
+    (tmp_path / "keras-diffusion" / "record.json").write_text(json.dumps({"tables": {"kid_by_minutes": rows}}))
+    assert scored.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]

@@ -501,10 +501,9 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
     return lambda text: text.replace(old, new, 1)
 
 
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which the smoke report was made once; tests leave it as it was."""
-    copy = Copy(tmp_path_factory.mktemp("whole"))
+def whole_report(folder: Path) -> Copy:
+    """A copy in which the smoke report was made."""
+    copy = Copy(folder)
     if shutil.which("latexmk") or shutil.which("tectonic"):
         done = copy.flowerlib("report", "--profile", "smoke")
         assert done.stdout.strip().splitlines()[-1] == str(copy.build / "report.pdf")
