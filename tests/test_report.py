@@ -239,6 +239,14 @@ def test_a_known_run_that_was_not_made_prints_its_reason(press: Press, latex: No
 
 
 @pytest.mark.latex
+def test_a_figure_that_drawn_flowers_do_not_give_is_left_out_with_them_alone(press: Press, latex: None) -> None:
+    press.record()
+    text = " ".join(press.set(r"Before.\runfigure*{shen-coarse/of_photographs}After.\runfigure*{shen-coarse/curves}"))
+    assert "Before.After." in text.replace(" ", "") and "Figure 1: 50 % of a_b" in text
+    assert "(shen-coarse: " in " ".join(press.set(r"\runfigure*{shen-coarse/of_photographs}", "laptop"))
+
+
+@pytest.mark.latex
 def test_a_run_left_out_for_want_of_photographs_says_so(press: Press, latex: None) -> None:
     text = " ".join(press.set(r"\result{hughes-fine/test/accuracy}", "laptop"))
     assert "hughes-fine: the photographs are not here" in text
