@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from input import peak_memory, print_row
 
-from flowerlib import budget, data, generated, picture_features, recipes, reconstructed, scored, splits
+from flowerlib import budget, data, generated, picture_features, recipes, reconstructed, sampling, scored, splits
 from flowerlib.errors import FlowerlibError
 
 RACERS = ("hughes-diffusion", "shen-diffusion", "keras-diffusion", "ours-diffusion")
@@ -53,7 +53,7 @@ def race(minutes: float, samples: int, profile: str) -> None:
         with tempfile.TemporaryDirectory() as folder:  # a race begins anew every time
             batch = generated.batches(generator, dataset, split)
             trained = budget.fit_or_load(generator.model, recipe.budget, batch, Path(folder), seed=recipe.seed)
-        pictures = generated.sample(generator, samples, seed=scored.SEED)
+        pictures = sampling.sample(generator, samples, seed=scored.SEED)
         found[run] = scored.kid(picture_features.features(pictures), np.asarray(real.validation))
         said = f"{found[run].low:.3f} to {found[run].high:.3f}, {trained.history['steps'][-1]:,.0f} steps"
         print_row(run, f"{found[run].value:.3f}", said)

@@ -55,12 +55,7 @@ def load(run: str, profile: str) -> Network:
     single = recipe.model and (recipe.training or recipe.finetuning) and not recipe.sweep
     if recipe.data is None or not single or recipe.data.learned != "labels":
         raise FlowerlibError(f"{run} trains no single network on its own labels, which others could use")
-    digest = digests.training_digest(recipe, data.manifest(recipe.data.name))
-    if not (cache_folder() / "trained" / digest / "training.json").exists():
-        raise FlowerlibError(
-            f"the weights of {run} are not here, about {recipe.expect.minutes:g} minutes:"
-            f" python -m flowerlib run '{run}' --profile {profile} --force"
-        )
+    require_trained(recipe)
     dataset = data.load(recipe.data.name, recipe.data.size_px, recipe.data.resize)
     split = splits.make(recipe.data.split, recipe.data.labels, dataset.fine, dataset.sets, recipe.seed)
     if recipe.finetuning:
@@ -69,3 +64,18 @@ def load(run: str, profile: str) -> Network:
     model = training.build(recipe, split, dataset)
     training.fit_or_load(recipe, model, dataset, split)
     return Network(recipe, model, dataset, split)
+
+
+def require_trained(recipe: Recipe) -> None:
+    """Stop unless the weights of a run of its profile are here.
+
+    Raises:
+        FlowerlibError: they are not; the command that makes them is named, with its minutes.
+    """
+    assert recipe.data is not None
+    digest = digests.training_digest(recipe, data.manifest(recipe.data.name))
+    if not (cache_folder() / "trained" / digest / "training.json").exists():
+        raise FlowerlibError(
+            f"the weights of {recipe.name} are not here, about {recipe.expect.minutes:g} minutes:"
+            f" python -m flowerlib run '{recipe.name}' --profile {recipe.profile} --force"
+        )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flowerlib import checkpoints, generated, generation, maps, metrics, neighbors, picture_features, processes, splits
+from flowerlib import checkpoints, generation, maps, metrics, neighbors, picture_features, processes, sampling, splits
 from flowerlib.budget import Mark
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
-from flowerlib.generated import Generator
+from flowerlib.generated import AT_ONCE, Generator
 from flowerlib.metrics import Score
 from flowerlib.networks import Network
 from flowerlib.pipeline import record_folder
@@ -69,7 +69,7 @@ def by_minutes(generator: Generator, marks: list[Mark], real: np.ndarray, count:
     rows = []
     for mark in marks:
         checkpoints.weights(generator.model).load_weights(mark.weights)
-        found = kid(picture_features.features(generated.sample(generator, count, seed=SEED)), real)
+        found = kid(picture_features.features(sampling.sample(generator, count, seed=SEED)), real)
         rows.append({"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high})
     return pd.DataFrame(rows)
 
@@ -102,9 +102,9 @@ def by_step(generator: Generator, real: np.ndarray, steps: int, count: int) -> p
         count: of pictures, as many at each step.
     """
     made: list[list[np.ndarray]] = [[] for _ in range(steps)]
-    for start in range(0, count, generated.AT_ONCE):
-        some = min(generated.AT_ONCE, count - start)
-        for step, pictures in enumerate(generated.trail(generator, some, seed=SEED + start, steps=steps)):
+    for start in range(0, count, AT_ONCE):
+        some = min(AT_ONCE, count - start)
+        for step, pictures in enumerate(sampling.trail(generator, some, seed=SEED + start, steps=steps)):
             made[step].append(pictures)
     rows = []
     for step, parts in enumerate(made, 1):
@@ -126,7 +126,7 @@ def by_start(generator: Generator, real: np.ndarray, count: int) -> tuple[pd.Dat
     assert plan is not None
     rows, made = [], {}
     for start in {"hughes": ("uniform", "matched", "structured"), "shen": ("mean 0", "mean 0.5")}[plan.process]:
-        made[start] = generated.sample(generator, count, seed=SEED, start=start)
+        made[start] = sampling.sample(generator, count, seed=SEED, start=start)
         found = kid(picture_features.features(made[start]), real)
         rows.append({"noise": start, "KID": found.value, "low": found.low, "high": found.high} | meter(made[start]))
     return pd.DataFrame(rows), made
@@ -198,7 +198,7 @@ def guided(
     labels = spread(len(generator.names), count)
     rows = []
     for guidance in guidances:
-        pictures = generated.sample(generator, count, seed=SEED, labels=labels, guidance=guidance)
+        pictures = sampling.sample(generator, count, seed=SEED, labels=labels, guidance=guidance)
         distance, asked = kid(picture_features.features(pictures), real), as_asked(network, pictures, labels)
         row = {"guidance": guidance, "KID": distance.value, "low": distance.low, "high": distance.high}
         rows.append(row | {"as asked": asked.value, "n": count} | meter(pictures))

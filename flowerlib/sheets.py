@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flowerlib import generated
+from flowerlib import generated, sampling
 from flowerlib.metrics import slug
 
 GAP_PX = 2  # of white between the pictures of a sheet
@@ -30,8 +30,8 @@ def write(run: str, profile: str, kind: str, count: int, seed: int, folder: Path
         FlowerlibError: a run that was not trained here, or a kind that there is not.
     """
     generator = generated.load(run, profile)
-    labels = np.full(count, generated.label(generator.names, kind)) if kind else None
-    made = generated.sample(generator, count, seed=seed, labels=labels)
+    labels = np.full(count, sampling.label(generator.names, kind)) if kind else None
+    made = sampling.sample(generator, count, seed=seed, labels=labels)
     folder.mkdir(parents=True, exist_ok=True)
     stem = "-".join([slug(run), *([slug(kind)] if kind else []), f"seed{seed}"])
     for number, picture in enumerate(made, 1):

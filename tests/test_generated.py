@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from flowerlib import data, generated, processes, recipes, reconstructed, scored, splits, synthetic
+from flowerlib import data, generated, processes, recipes, reconstructed, sampling, scored, splits, synthetic
 from flowerlib.errors import FlowerlibError
 
 COUNT = 24
@@ -26,6 +26,7 @@ def setting(run, side, **changes):
 def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path_factory.mktemp("generated")))
     monkeypatch.setattr(generated, "manifest", lambda _: "few")
+    monkeypatch.setattr(data, "manifest", lambda _: "few")
     monkeypatch.setattr(reconstructed, "manifest", lambda _: "few")
 
 
@@ -48,11 +49,11 @@ def trained(run, side, **changes):
 )
 def test_a_recipe_makes_pictures_and_the_same_seed_the_same(run, changes):
     generator, *_ = trained(run, 32, **changes)
-    made = generated.sample(generator, 5, seed=3)
+    made = sampling.sample(generator, 5, seed=3)
     assert made.shape == (5, 32, 32, 3) and made.dtype == np.uint8
-    np.testing.assert_array_equal(made, generated.sample(generator, 5, seed=3))
-    assert (made != generated.sample(generator, 5, seed=4)).any()
-    steps = list(generated.trail(generator, 5, seed=3, steps=7))
+    np.testing.assert_array_equal(made, sampling.sample(generator, 5, seed=3))
+    assert (made != sampling.sample(generator, 5, seed=4)).any()
+    steps = list(sampling.trail(generator, 5, seed=3, steps=7))
     assert len(steps) == 7
 
 
@@ -113,7 +114,7 @@ def test_guidance_0_is_the_model_itself_and_the_class_matters():
     plain = np.asarray(generator.model.predict_on_batch([*told, np.array([[1], [2]])]))
     none = np.asarray(generator.model.predict_on_batch([*told, np.full((2, 1), 4)]))
     for guidance in (0.0, 1.5):
-        found = generated._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
+        found = sampling._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
         np.testing.assert_allclose(found, (1 + guidance) * plain - guidance * none, atol=1e-4)
     assert np.abs(plain - none).max() > 1e-5
 
@@ -122,12 +123,12 @@ def test_a_network_that_is_told_no_class_cannot_be_asked_for_one():
     recipe, dataset, split = setting("keras-diffusion", 32, **{"data.size_px": 32, "model.widths": "[8, 16]"})
     generator = generated.build(recipe, dataset, split)
     with pytest.raises(FlowerlibError, match="makes pictures of no class"):
-        generated.sample(generator, 2, seed=0, labels=np.zeros(2, int))
+        sampling.sample(generator, 2, seed=0, labels=np.zeros(2, int))
 
 
 def test_between_two_noises_the_ends_are_their_own_pictures():
     generator, *_ = trained("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
-    [row] = generated.between(generator, 1, 5, seed=0)
+    [row] = sampling.between(generator, 1, 5, seed=0)
     assert row.shape == (5, 32, 32, 3)
     changes = [np.abs(a.astype(float) - b).mean() for a, b in itertools.pairwise(row)]
     assert max(changes) < np.abs(row[0].astype(float) - row[-1]).mean() + 1e-9

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from test_generated import setting
 
-from flowerlib import generated, reconstructed, sheets
+from flowerlib import generated, reconstructed, sampling, sheets
 from flowerlib.errors import FlowerlibError
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ def test_files_are_written_for_the_kind_that_was_asked_for(tmp_path, monkeypatch
     sheet = sheets.write("ours-diffusion", "smoke", "B", 3, 7, tmp_path / "made")
     assert sheet.name == "ours_diffusion-b-seed7-sheet.png"
     assert len(list((tmp_path / "made").glob("*.png"))) == 4
-    expected = generated.sample(generator, 3, seed=7, labels=np.full(3, 1))
+    expected = sampling.sample(generator, 3, seed=7, labels=np.full(3, 1))
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "made" / "ours_diffusion-b-seed7-002.png")), expected[1]
     )
@@ -47,6 +47,6 @@ def test_without_weights_the_recipe_its_minutes_and_the_command_are_named(tmp_pa
 
 def test_a_name_is_found_whatever_its_capitals_and_the_closest_suggested():
     names = ("sunflower", "bird of paradise", "lotus")
-    assert generated.label(names, "Bird of Paradise") == 1
+    assert sampling.label(names, "Bird of Paradise") == 1
     with pytest.raises(FlowerlibError, match="'sunflwer' is not one of the 3 kinds; did you mean sunflower"):
-        generated.label(names, "sunflwer")
+        sampling.label(names, "sunflwer")
