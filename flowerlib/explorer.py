@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from flowerlib import explain, league, mistakes, neighbors, networks, pictures
+from flowerlib import explain, league, neighbors, networks, pictures
 from flowerlib.networks import Network
 
 SIDE_PX = 224  # of the large pictures
@@ -68,7 +68,7 @@ class Explorer:
         run = self.network.value
         if run not in self._loaded:
             network = networks.load(run, self.profile)
-            known = mistakes.seen(network)
+            known = networks.seen(network)[:, 0]
             probabilities = network.probabilities(network.split.test)
             self._loaded[run] = network, known, probabilities
         self._network: Network = self._loaded[run][0]

@@ -2,27 +2,13 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import pandas as pd
 
-from flowerlib import features, metrics, neighbors
-from flowerlib.models import backbones
+from flowerlib import metrics, neighbors
 from flowerlib.networks import Network
 
 NEIGHBOURS = 5  # whose labels are asked
-
-
-def seen(network: Network) -> np.ndarray:
-    """What a fine-tuned network's head stands on, float32 (n, width), of every picture of its data set.
-
-    Args:
-        network: with a layer "pooled".
-    """
-    base = keras.Model(network.model.inputs, network.model.get_layer(backbones.POOLED).output, name="pooled")
-    everything = np.arange(len(network.dataset.images))
-    found = features.extract(base, {"network": network.recipe.name}, network.dataset, everything)
-    return np.asarray(found[:, 0])
 
 
 def lookup(network: Network, known: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
@@ -30,7 +16,7 @@ def lookup(network: Network, known: np.ndarray, probabilities: np.ndarray) -> pd
 
     Args:
         network: whose mistakes they are.
-        known: float (all pictures, width), from ``seen``.
+        known: float (all pictures, width), from ``networks.seen``.
         probabilities: float (n, classes) of its test part.
 
     Returns:
@@ -59,7 +45,7 @@ def by_neighbours(network: Network, known: np.ndarray, metric: str) -> np.ndarra
 
     Args:
         network: whose parts they are.
-        known: float (all pictures, width), from ``seen``.
+        known: float (all pictures, width), from ``networks.seen``.
         metric: "euclidean" or "cosine".
     """
     train, test = network.split.train, network.split.test

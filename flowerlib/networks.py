@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from flowerlib import data, digests, finetuning, metrics, recipes, splits, training
+from flowerlib import data, digests, features, finetuning, metrics, recipes, splits, training
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
 from flowerlib.finetuning import Stage
-from flowerlib.schema import Recipe
+from flowerlib.models import backbones
+from flowerlib.schema import Augment, Recipe
 from flowerlib.splits import Part, Split
 
 
@@ -64,6 +65,28 @@ def load(run: str, profile: str) -> Network:
     model = training.build(recipe, split, dataset)
     training.fit_or_load(recipe, model, dataset, split)
     return Network(recipe, model, dataset, split)
+
+
+def seen(
+    network: Network, dataset: Dataset | None = None, *, views: int = 0, augment: Augment | None = None
+) -> np.memmap:
+    """What a fine-tuned network's head stands on, of every picture of a data set.
+
+    Args:
+        network: with a layer "pooled".
+        dataset: the pictures, at its size; its own by default.
+        views: augmented views of each; 0: each picture as it is.
+        augment: what may be done to a view.
+
+    Returns:
+        float32 (n, views or 1, width), a read-only memory map.
+    """
+    dataset = dataset or network.dataset
+    base = keras.Model(network.model.inputs, network.model.get_layer(backbones.POOLED).output, name="pooled")
+    everything, identity = np.arange(len(dataset.images)), {"network": network.recipe.name}
+    if not views:
+        return features.extract(base, identity, dataset, everything)
+    return features.extract(base, identity, dataset, everything, views=views, augment=augment)
 
 
 def require_trained(recipe: Recipe) -> None:
