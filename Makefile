@@ -29,11 +29,12 @@ LATEX_TOOLS := latexmk pdflatex bibtex pdftoppm
 LATEX_FILES := array.sty booktabs.sty caption.sty cleveref.sty etoolbox.sty fancyhdr.sty fontenc.sty \
     geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty xcolor.sty
 
-.PHONY: help report test data lab status publish setup latex lint format lock gpu clean check-python
+.PHONY: help report test data lab status verify diff exercises gallery publish setup latex lint format lock gpu clean check-python
 
 report: setup  ## Run a profile's notebooks and end in build/PROFILE/report.pdf (PROFILE=smoke, laptop or full)
 	@$(latex_check) || true
-	@$(BIN)/python -m flowerlib report --profile $(PROFILE)
+	@$(BIN)/python -m flowerlib report --profile $(PROFILE) \
+	    $(if $(filter figures,$(FROM)),--from-figures) $(if $(filter show,$(STALE)),--show-stale)
 
 test: setup  ## Lint, then every test
 	@$(latex_check) || true
@@ -53,6 +54,18 @@ lab: setup  ## Open the notebooks in JupyterLab
 
 status: setup  ## Say what would run, why, and the minutes to expect
 	@$(BIN)/python -m flowerlib status $(STATUS_PROFILE)
+
+verify: setup  ## Check the committed figures against today's recipes, code and data
+	@$(BIN)/python -m flowerlib verify
+
+diff: setup  ## Two runs' numbers side by side: make diff A=shen-fine B=ours-fine
+	@$(BIN)/python -m flowerlib diff '$(A)' '$(B)'
+
+exercises: setup  ## Copies of the notebooks without the exercises' answers, in build/exercises
+	@$(BIN)/python -m flowerlib exercises
+
+gallery: setup  ## All executed notebooks as HTML with an index, in build/PROFILE/gallery
+	@$(BIN)/python -m flowerlib gallery --profile $(PROFILE)
 
 publish: setup  ## Put the laptop profile's figures and PDF in place (PARTIAL=1: only the runs that are done)
 	@$(latex_check) || true

@@ -7,7 +7,8 @@ from flowerlib import pipeline, recipes
 
 PROFILE = config["profile"]
 BUILD = pipeline.build_folder(PROFILE).relative_to(pipeline.ROOT)
-RUNS = pipeline.prepare(PROFILE)  # run name -> the runs that it uses; runs that cannot be made are left out
+# run name -> the runs that it uses; runs that cannot be made are left out
+RUNS = pipeline.prepare(PROFILE, config.get("runs", ()))
 COMPARING = [run for run in RUNS if recipes.load(run, PROFILE).uses == ("*",)]
 SINGLE = [run for run in RUNS if run not in COMPARING]
 
@@ -19,7 +20,7 @@ wildcard_constraints:
 rule report:
     input:
         expand(f"{BUILD}/figures/{{run}}/record.json", run=RUNS),
-        f"{BUILD}/results.json",
+        [] if "runs" in config else f"{BUILD}/results.json",
 
 
 rule run_notebook:

@@ -81,11 +81,55 @@ def status(profile: Profile = "laptop") -> None:
 
 
 @app.command()
-def report(profile: Profile = "smoke") -> None:
+def report(
+    profile: Profile = "smoke",
+    from_figures: Annotated[bool, typer.Option(help="typeset the committed figures, run nothing")] = False,
+    show_stale: Annotated[bool, typer.Option(help="with --from-figures: mark what is stale, do not stop")] = False,
+) -> None:
     """Run what is stale and build the PDF."""
     from flowerlib import report as reporting
 
-    print(reporting.make(profile))
+    print(reporting.make_from_figures(show_stale=show_stale) if from_figures else reporting.make(profile))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sweep(
+    context: typer.Context,
+    recipe: str,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value,value, as often as you like")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="of each combination, from 1")] = 1,
+    metric: Annotated[str, typer.Option(help="a number that the runs export")] = "test/accuracy",
+    profile: Profile = "smoke",
+) -> None:
+    """Run every combination of values with every seed; other options go to snakemake (-j 8 --executor slurm)."""
+    from flowerlib import batch
+
+    folder = batch.make(recipe, batch.parse(settings or []), seeds, profile, metric, context.args)
+    if (folder / "table.csv").exists():
+        print((folder / "table.csv").read_text(encoding="utf-8"), end="")
+    print(folder)
+
+
+@app.command()
+def verify() -> None:
+    """Check the committed figures against today's recipes, code and data."""
+    from flowerlib import published
+
+    found = published.findings()
+    for each in found:
+        print(f"{'stale' if each.stale else 'holds':9}{each.run.ljust(50)}{each.stale}".rstrip())
+    stale = sum(bool(each.stale) for each in found)
+    if stale:
+        raise FlowerlibError(f"{stale} of {len(found)} committed runs are stale: run them again and publish")
+    print(f"all {len(found)} committed runs hold")
+
+
+@app.command()
+def diff(one: str, other: str, profile: Profile = "laptop") -> None:
+    """Print two runs' numbers side by side."""
+    from flowerlib import published
+
+    print(published.difference(one, other, profile).to_string(index=False, na_rep="", float_format="{:.4f}".format))
 
 
 @app.command()
@@ -97,6 +141,25 @@ def publish(
     from flowerlib import report as reporting
 
     reporting.publish(profile, partial=partial)
+
+
+@app.command()
+def exercises(
+    folder: Annotated[Path, typer.Option(help="where the copies go")] = Path("build/exercises"),
+) -> None:
+    """Write copies of the notebooks without the answers of their exercises."""
+    from flowerlib import exercises as copies
+
+    for path in copies.write(folder):
+        print(path)
+
+
+@app.command()
+def gallery(profile: Profile = "smoke") -> None:
+    """Write all executed notebooks as HTML, with an index of thumbnails."""
+    from flowerlib import gallery as pages
+
+    print(pages.write(profile))
 
 
 @app.command()

@@ -56,7 +56,12 @@ def load(run: str, profile: str) -> Network:
     single = recipe.model and (recipe.training or recipe.finetuning) and not recipe.sweep
     if recipe.data is None or not single or recipe.data.learned != "labels":
         raise FlowerlibError(f"{run} trains no single network on its own labels, which others could use")
-    require_trained(recipe)
+    digest = digests.training_digest(recipe, data.manifest(recipe.data.name))
+    if not (cache_folder() / "trained" / digest / "training.json").exists():
+        raise FlowerlibError(
+            f"the weights of {run} are not here, about {recipe.expect.minutes:g} minutes:"
+            f" python -m flowerlib run '{run}' --profile {profile} --force"
+        )
     dataset = data.load(recipe.data.name, recipe.data.size_px, recipe.data.resize)
     split = splits.make(recipe.data.split, recipe.data.labels, dataset.fine, dataset.sets, recipe.seed)
     if recipe.finetuning:

@@ -6,6 +6,7 @@ A run is done when a record with its digest stands in ``build/<profile>/figures`
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,19 +74,32 @@ def state(recipe: Recipe) -> State:
         record = _record(recipe, published)
         if record is None or record["profile"] != recipe.profile:
             continue
-        # Without photographs or weights at hand the committed record's word for them is taken.
-        manifest = record["parts"]["data"] if missing else _manifest(recipe)
-        parts = current_parts(recipe, manifest, record["parts"].get("weights", {}) if missing else None)
-        if digests.digest(parts) == record["digest"]:
+        changed = outdated(recipe, record, missing)
+        if not changed:
             waiting = _waiting(recipe)
             return State(recipe.name, not waiting, waiting, REDRAWN_MINUTES if waiting else 0, published=published)
-        reasons.append(digests.differences(record["parts"], parts))
+        reasons.append(changed)
     if missing:
         return State(recipe.name, False, missing, recipe.expect.minutes, blocked=True)
     reason = reasons[0] if reasons else "not run yet"
     if (recipe.training or recipe.finetuning or recipe.budget) and _is_trained(recipe):
         return State(recipe.name, False, f"{reason}; its training is kept", REDRAWN_MINUTES)
     return State(recipe.name, False, reason, recipe.expect.minutes)
+
+
+def outdated(recipe: Recipe, record: dict[str, Any], missing: str, *, published: bool = False) -> str:
+    """What changed since a record was made; nothing while it holds.
+
+    Args:
+        recipe: of the run, today.
+        record: of the run.
+        missing: why the run cannot be made here; then the record's word for photographs and weights is taken.
+        published: compare with the committed records of the runs that it uses, not with those in ``build``.
+    """
+    manifest = record["parts"].get("data", "") if missing else _manifest(recipe)
+    needs = record["parts"].get("weights", {}) if missing else None
+    parts = current_parts(recipe, manifest, needs, published=published)
+    return "" if digests.digest(parts) == record["digest"] else digests.differences(record["parts"], parts)
 
 
 def _waiting(recipe: Recipe) -> str:
@@ -114,12 +128,15 @@ def missing_need(recipe: Recipe) -> str:
     return next(filter(None, (weights.missing(need.removeprefix("weights/")) for need in recipe.needs)), "")
 
 
-def current_parts(recipe: Recipe, manifest: str, needs: dict[str, str] | None = None) -> dict[str, Any]:
+def current_parts(
+    recipe: Recipe, manifest: str, needs: dict[str, str] | None = None, *, published: bool = False
+) -> dict[str, Any]:
     """What a run's results rest on today, part by part; their hash is its digest."""
     code = digests.notebook_code(_source_notebook(recipe))
     used = {}
     for run in used_runs(recipe):
-        record = _record(recipes.load(run, recipe.profile), False) or _record(recipes.load(run, recipe.profile), True)
+        other = recipes.load(run, recipe.profile)
+        record = _record(other, published) or _record(other, not published)
         used[run] = record["digest"] if record else "none"
     rows = recipes.rows(recipe) if recipe.sweep else None
     return digests.results_parts(recipe, manifest, code, used, rows, needs)
@@ -133,6 +150,11 @@ def _record(recipe: Recipe, published: bool) -> dict[str, Any] | None:
     folder = PUBLISHED / recipe.name if published else record_folder(recipe.name, recipe.profile)
     path = folder / "record.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def record(recipe: Recipe) -> dict[str, Any] | None:
+    """A run's record: as it was made here or, where it was not, as it was committed; None without either."""
+    return _record(recipe, False) or _record(recipe, True)
 
 
 def _source_notebook(recipe: Recipe) -> Path:
@@ -272,8 +294,12 @@ def _origin(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def prepare(profile: str) -> dict[str, list[str]]:
+def prepare(profile: str, runs: Sequence[str] = ()) -> dict[str, list[str]]:
     """Write the digest files that the graph looks at, and say which runs it holds.
+
+    Args:
+        profile: of the runs.
+        runs: those that are wanted, with what they use; all of the profile by default.
 
     Returns:
         Run -> runs that it uses, for every run that is done or can be made here.
@@ -281,7 +307,7 @@ def prepare(profile: str) -> dict[str, list[str]]:
     folder = build_folder(profile) / "digests"
     folder.mkdir(parents=True, exist_ok=True)
     graph = {}
-    for now in states(profile):
+    for now in _with_used(runs, profile) if runs else states(profile):
         recipe = recipes.load(now.run, profile)
         if now.blocked:
             continue
@@ -294,6 +320,16 @@ def prepare(profile: str) -> dict[str, list[str]]:
     return {run: [used for used in uses if used in graph] for run, uses in graph.items()}
 
 
+def _with_used(runs: Sequence[str], profile: str) -> list[State]:
+    """The states of some runs, after those of the runs that they use."""
+    found: dict[str, State] = {}
+    for run in runs:
+        recipe = recipes.load(run, profile)
+        found |= {each.run: each for each in _with_used(used_runs(recipe), profile)}
+        found[run] = state(recipe)
+    return list(found.values())
+
+
 def trace(key: str, profile: str) -> dict[str, Any]:
     """Where a number comes from: recipe, notebook and cell, seed, data checksum, digest, commit.
 
@@ -304,10 +340,10 @@ def trace(key: str, profile: str) -> dict[str, Any]:
     if name not in recipes.runs(profile):
         raise FlowerlibError(f"no run '{name}' in profile {profile}: one of {', '.join(recipes.runs(profile))}")
     recipe = recipes.load(name, profile)
-    record = _record(recipe, False) or _record(recipe, True)
-    if record is None:
+    made = record(recipe)
+    if made is None:
         raise FlowerlibError(f"{name} was not run: python -m flowerlib run {name} --profile {profile}")
-    found = entries(record)
+    found = entries(made)
     if key not in found:
         raise FlowerlibError(f"unknown result '{key}': {name} exports {', '.join(found)}")
     return found[key]

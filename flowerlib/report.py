@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from flowerlib import pipeline, recipes, summary
+from flowerlib import batch, pipeline, published, recipes, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
 
@@ -36,9 +35,9 @@ def make(profile: str) -> Path:
     build.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(build / "report.lock", timeout=0):
-            _run_graph(profile)
+            batch.snakemake(profile)
             (build / "values.tex").write_text(values(profile), encoding="utf-8")
-            return _typeset(profile)
+            return _typeset(build)
     except Timeout:
         raise FlowerlibError(f"another report of profile {profile} is being made: wait for it, or stop it") from None
 
@@ -62,27 +61,7 @@ def make_partly(profile: str) -> Path:
     for run in comparing:
         pipeline.run(run, profile, force=True)
     (build / "values.tex").write_text(values(profile), encoding="utf-8")
-    return _typeset(profile)
-
-
-def _run_graph(profile: str) -> None:
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(pipeline.ROOT / "Snakefile"),
-            "--cores",
-            "all",
-        ),
-        *("--directory", str(pipeline.ROOT), "--config", f"profile={profile}", "--quiet", "all"),
-        *("--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--keep-going"),
-    ]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(command, cwd=pipeline.ROOT, env={**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"})
-    if done.returncode:
-        raise FlowerlibError(f"not every run of profile {profile} was made: see above; what was made is kept")
+    return _typeset(build)
 
 
 def records(profile: str) -> list[dict[str, Any]]:
@@ -91,31 +70,63 @@ def records(profile: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
+def make_from_figures(*, show_stale: bool = False) -> Path:
+    """Typeset the report of the committed figures as they are: nothing is run, no TensorFlow, no photographs.
+
+    Args:
+        show_stale: mark what comes from a stale run, instead of stopping at it.
+
+    Returns:
+        The PDF, in a folder of its own.
+
+    Raises:
+        FlowerlibError: a committed run that no longer holds, is of another profile or has no files.
+    """
+    check_digits(pipeline.ROOT / "report.tex")
+    stale = {each.run: each.stale for each in published.findings() if each.stale}
+    if stale and not show_stale:
+        run, reason = next(iter(stale.items()))
+        raise FlowerlibError(
+            f"figures/{run} is stale ({reason}), and {len(stale) - 1} more: run it again and publish,"
+            " or mark what is stale with STALE=show"
+        )
+    build = pipeline.ROOT / "build" / "figures"
+    build.mkdir(parents=True, exist_ok=True)
+    found = published.records()
+    (build / "values.tex").write_text(_values(published.PROFILE, found, Path("."), stale), encoding="utf-8")
+    return _typeset(build)
+
+
 def values(profile: str) -> str:
     """values.tex: every number, caption and reason by key, as macros of report.sty."""
-    folder = pipeline.build_folder(profile).relative_to(pipeline.ROOT).as_posix()
+    folder = pipeline.build_folder(profile).relative_to(pipeline.ROOT)
+    return _values(profile, records(profile), folder, {})
+
+
+def _values(profile: str, found: list[dict[str, Any]], folder: Path, stale: dict[str, str]) -> str:
+    """values.tex of some records whose figures lie in ``folder/figures``, what is stale with its reason."""
     lines = ["% Written by flowerlib from the records of the runs; changes here are lost."]
-    lines += [rf"\def\flowerbuild{{{folder}}}", rf"\def\flowerprofile{{{profile}}}"]
+    lines += [rf"\def\flowerbuild{{{folder.as_posix()}}}", rf"\def\flowerprofile{{{profile}}}"]
     lines += [rf"\def\flowerprofiletitle{{{escape(recipes.title(profile))}}}"]
-    found = records(profile)
     lines += [rf"\def\flowerdates{{{escape(_dates(found))}}}"]
     for record in found:
-        lines += _record_lines(record)
+        lines += _record_lines(record, stale.get(record["run"], ""))
     for claim in summary.claims().itertuples():
         lines.append(rf"\flowerclaim{{{claim.key}}}{{{claim.value:.{int(claim.decimals)}f}}}")
     lines += [rf"\flowermissing{{{run}}}{{{escape(reason)}}}" for run, reason in _missing(profile, found).items()]
     return "\n".join(lines) + "\n"
 
 
-def _record_lines(record: dict[str, Any]) -> list[str]:
-    run = record["run"]
-    lines = []
-    for key, entry in pipeline.entries(record).items():
-        lines.append(rf"\flowervalue{{{key}}}{{{shown(entry)}}}{{{shown_with_interval(entry)}}}")
+def _record_lines(record: dict[str, Any], stale: str) -> list[str]:
+    run, lines = record["run"], []
+    numbers = {key: (shown(entry), shown_with_interval(entry)) for key, entry in pipeline.entries(record).items()}
     if "training" in record:
         minutes = f"{record['training']['minutes']:.1f}"
-        lines.append(rf"\flowervalue{{{run}/train/minutes}}{{{minutes}}}{{{minutes}}}")
-    note = escape(_note(record))
+        numbers[f"{run}/train/minutes"] = (minutes, minutes)
+    for key, texts in numbers.items():
+        short, whole = (rf"\stale{{{text}}}" if stale else text for text in texts)
+        lines.append(rf"\flowervalue{{{key}}}{{{short}}}{{{whole}}}")
+    note = escape(_note(record)) + (rf" \stale{{Stale: {escape(stale)}.}}" if stale else "")
     for name, entry in record["figures"].items():
         caption, alt = escape(entry["caption"]), escape(entry["alt"])
         lines.append(rf"\flowerfigure{{{run}/{name}}}{{{caption}}}{{{alt}}}{{{note}}}")
@@ -190,9 +201,8 @@ def check_digits(path: Path) -> None:
             )
 
 
-def _typeset(profile: str) -> Path:
+def _typeset(build: Path) -> Path:
     """latexmk, or tectonic as conda has it, without shell escape; the same runs give the same bytes."""
-    build = pipeline.build_folder(profile)
     folder = build / "latex"
     folder.mkdir(exist_ok=True)
     environment = {

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from flowerlib import __main__ as command_line
-from flowerlib import digests, fetch, pipeline, recipes, report, summary
+from flowerlib import batch, digests, fetch, pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME
 
@@ -265,8 +265,8 @@ def test_without_photographs_a_report_on_them_is_refused(
 ) -> None:
     """A PDF of reasons is not what was asked for."""
     (house.root / "report.tex").write_text("\\begin{document}\n\\end{document}\n")
-    monkeypatch.setattr(report, "_run_graph", lambda profile: None)
-    monkeypatch.setattr(report, "_typeset", lambda profile: Path("report.pdf"))
+    monkeypatch.setattr(batch, "snakemake", lambda profile: None)
+    monkeypatch.setattr(report, "_typeset", lambda build: Path("report.pdf"))
     with pytest.raises(FlowerlibError, match="photographs|flowers/102|mirror") as caught:
         report.make("laptop")
     assert "\n" not in str(caught.value)

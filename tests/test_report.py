@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import flowerlib
-from flowerlib import pipeline, recipes, report, summary
+from flowerlib import batch, pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 
 PACKAGE = Path(flowerlib.__file__).resolve().parent
@@ -145,7 +145,7 @@ class Press:
         (build / "values.tex").write_text(report.values(profile), encoding="utf-8")
         head = "\\documentclass[11pt]{article}\\usepackage{report}\\input{values}\n"
         (self.root / "report.tex").write_text(f"{head}\\begin{{document}}\n{body}\n\\end{{document}}\n")
-        return pages(report._typeset(profile))
+        return pages(report._typeset(build))
 
 
 def pages(pdf: Path) -> list[str]:
@@ -309,8 +309,8 @@ def written(root: Path) -> set[str]:
 @pytest.fixture
 def unmade(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
     """A press in which nothing may be run or set."""
-    monkeypatch.setattr(report, "_run_graph", lambda profile: pytest.fail("runs were made"))
-    monkeypatch.setattr(report, "_typeset", lambda profile: pytest.fail("LaTeX was run"))
+    monkeypatch.setattr(batch, "snakemake", lambda profile: pytest.fail("runs were made"))
+    monkeypatch.setattr(report, "_typeset", lambda build: pytest.fail("LaTeX was run"))
     (press.root / "report.tex").write_text(document("Prose."))
     return press
 
@@ -398,7 +398,7 @@ def test_a_partial_publication_starts_no_training_and_drops_what_no_longer_holds
     asked: list[tuple[str, bool]] = []
     monkeypatch.setattr(pipeline, "states", lambda profile: states)
     monkeypatch.setattr(pipeline, "run", lambda run, profile, force=False: asked.append((run, force)))
-    monkeypatch.setattr(report, "_typeset", lambda profile: pipeline.build_folder(profile) / "report.pdf")
+    monkeypatch.setattr(report, "_typeset", lambda build: build / "report.pdf")
     monkeypatch.setattr(report, "check_digits", lambda path: None)
     report.publish("laptop", partial=True)
     assert asked == [(RUN, False), ("summary", True)]
