@@ -1,11 +1,12 @@
 """Many runs of one recipe, every combination of values with several seeds, through Snakemake; then a table and a plot.
 
-``python -m flowerlib sweep shen-coarse --set model.width=16,32 --seeds 5``
+``python -m flowerlib sweep shen-coarse --set model.dropout=0,0.3 --seeds 5``
 """
 
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,17 +25,18 @@ Values = Mapping[str, Sequence[str]]
 
 
 def parse(settings: Sequence[str]) -> dict[str, list[str]]:
-    """``model.width=16,32`` -> ``{"model.width": ["16", "32"]}``.
+    """``training.epochs=5,10`` -> ``{"training.epochs": ["5", "10"]}``; commas inside brackets part no values.
 
     Raises:
         FlowerlibError: a setting without a value, or one that is given twice.
     """
     found: dict[str, list[str]] = {}
     for setting in settings:
-        key, _, values = setting.partition("=")
-        require(key and values and all(values.split(",")), f"--set {setting}: write key=value,value")
+        key, _, text = setting.partition("=")
+        values = re.split(r",(?![^\[]*\])", text)
+        require(key and all(values), f"--set {setting}: write key=value,value")
         require(key not in found, f"--set {key} is given twice: write its values in one, with commas")
-        found[key] = values.split(",")
+        found[key] = values
     return found
 
 

@@ -24,10 +24,15 @@ hypothesis.settings.load_profile("flowerlib")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`-m "not photographs"` leaves out every test that uses the fixture."""
+    """`-m "not photographs"` leaves out every test that uses the fixture; side by side, each fixture is made once.
+
+    What uses the whole smoke report runs in one process, every other file in one of its own.
+    """
     for item in items:
-        if "photographs" in getattr(item, "fixturenames", ()):
+        used = set(getattr(item, "fixturenames", ()))
+        if "photographs" in used:
             item.add_marker("photographs")
+        item.add_marker(pytest.mark.xdist_group("whole" if used & {"whole", "broken"} else item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -13,18 +13,26 @@ from flowerlib import batch, pipeline
 from flowerlib.errors import FlowerlibError
 
 
+def test_commas_inside_brackets_part_no_values() -> None:
+    assert batch.parse(["model.widths=[16,32],[8]"]) == {"model.widths": ["[16,32]", "[8]"]}
+
+
 def test_every_combination_has_every_seed() -> None:
-    settings = batch.parse(["model.width=16,32", "training.epochs=2"])
-    assert settings == {"model.width": ["16", "32"], "training.epochs": ["2"]}
+    settings = batch.parse(["model.dropout=0,0.3", "training.epochs=2"])
+    assert settings == {"model.dropout": ["0", "0.3"], "training.epochs": ["2"]}
     assert batch.combinations("shen-coarse", settings, 2) == {
-        ("16", "2"): [f"shen-coarse@model.width=16@training.epochs=2@seed={seed}" for seed in (1, 2)],
-        ("32", "2"): [f"shen-coarse@model.width=32@training.epochs=2@seed={seed}" for seed in (1, 2)],
+        ("0", "2"): [f"shen-coarse@model.dropout=0@training.epochs=2@seed={seed}" for seed in (1, 2)],
+        ("0.3", "2"): [f"shen-coarse@model.dropout=0.3@training.epochs=2@seed={seed}" for seed in (1, 2)],
     }
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(["model.width"], "--set model.width: write key=value"), (["a=1,"], "write key"), (["a=1", "a=2"], "given twice")],
+    [
+        (["model.widths"], "--set model.widths: write key=value"),
+        (["a=1,"], "write key"),
+        (["a=1", "a=2"], "given twice"),
+    ],
 )
 def test_a_setting_that_says_nothing_is_refused(given: list[str], said: str) -> None:
     with pytest.raises(FlowerlibError, match=said):
@@ -39,9 +47,9 @@ def test_a_value_that_no_recipe_takes_stops_before_anything_runs(monkeypatch: py
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle's folder with the records of two widths and three seeds."""
+    """A bundle's folder with the records of two rates and three seeds."""
     monkeypatch.setattr(pipeline, "ROOT", tmp_path)
-    runs = batch.combinations("shen-coarse", {"model.width": ["16", "32"]}, 3)
+    runs = batch.combinations("shen-coarse", {"model.dropout": ["0", "0.3"]}, 3)
     for place, names in enumerate(runs.values()):
         for seed, name in enumerate(names):
             value = {"value": 0.5 + 0.2 * place + 0.01 * seed, "low": 0.4, "high": 0.9, "n": 150, "interval": "wilson"}
@@ -53,13 +61,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_table_has_means_over_seeds_and_the_plot_a_point_each(made: Path) -> None:
-    settings = {"model.width": ["16", "32"]}
+    settings = {"model.dropout": ["0", "0.3"]}
     runs = batch.combinations("shen-coarse", settings, 3)
     table = batch.table(runs, list(settings), "smoke", "test/accuracy")
     assert table["test/accuracy"].tolist() == pytest.approx([0.51, 0.71]) and table["seeds"].tolist() == [3, 3]
     assert (table["low"] < table["test/accuracy"]).all() and (table["high"] > table["test/accuracy"]).all()
     [ax] = batch.plot(table, list(settings), "test/accuracy").axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["16", "32"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "0.3"]
     alone = batch.table({key: names[:1] for key, names in runs.items()}, list(settings), "smoke", "test/accuracy")
     assert alone["low"].tolist() == [0.4, 0.4]  # of one seed: that over photographs
     with pytest.raises(FlowerlibError, match="exports no 'test/loss': it has test/accuracy"):

@@ -30,7 +30,9 @@ MACHINES = {
     "mac": {"sys_platform": "darwin", "os_name": "posix", "platform_machine": "arm64"},
     "windows": {"sys_platform": "win32", "os_name": "nt", "platform_machine": "AMD64"},
 }
-DOCUMENTED = "report test data lab status publish setup latex lint format lock gpu clean help".split()
+DOCUMENTED = (
+    "report test data lab status verify diff exercises gallery publish setup latex lint format lock gpu clean help"
+).split()
 
 # Stands in for a Python whose version is $FAKE_VERSION: makes environments of itself, notes its calls, and
 # fails in `pip install` when $FAKE_BREAK is set.

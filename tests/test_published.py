@@ -92,7 +92,7 @@ def test_stale_numbers_are_marked_when_asked_for(
     shutil.copytree(pipeline.record_folder(RUN, "laptop"), pipeline.PUBLISHED / RUN)
     body = r"\result{shen-coarse/test/accuracy} of \interval{shen-coarse/test/accuracy} \runfigure{shen-coarse/curves}"
     (press.root / "report.tex").write_text(
-        f"\\documentclass[11pt]{{article}}\\usepackage{{report}}\\input{{values}}\\begin{{document}}{body}\\end{{document}}"
+        f"\\documentclass[11pt]{{article}}\\usepackage{{report}}\\input{{values}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
     )
     [text] = pages(report.make_from_figures(show_stale=True))
     assert "0.667stale of 0.667 [0.512, 0.743], n = 156stale" in text
