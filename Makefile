@@ -24,7 +24,7 @@ WANTED := needs Python $(lastword $(PYTHONS)) to $(firstword $(PYTHONS))
 
 LATEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-science \
     texlive-fonts-recommended lmodern cm-super-minimal poppler-utils
-BROWSER_PACKAGES := chromium chromium-driver
+TEST_PACKAGES := chromium chromium-driver slurm-wlm munge
 LATEX_TOOLS := latexmk pdflatex bibtex pdftoppm
 LATEX_FILES := array.sty booktabs.sty caption.sty cleveref.sty etoolbox.sty fancyhdr.sty fontenc.sty \
     geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty xcolor.sty
@@ -38,7 +38,7 @@ report: setup  ## Run a profile's notebooks and end in build/PROFILE/report.pdf 
 
 test: setup  ## Lint, then every test
 	@$(latex_check) || true
-	@$(install_browser)
+	@$(install_test_tools)
 	@lint=passed; tests=passed; \
 	$(MAKE) lint || lint=FAILED; \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup || tests=FAILED; \
@@ -175,12 +175,13 @@ has_venv || { \
     exit 1; }
 endef
 
-# For the one test that needs a browser; it is skipped with its reason where there is none.
-define install_browser
-if ! command -v chromedriver >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-    echo "Installing a browser for the tests: 0.1 GB to fetch, 0.4 GB on disk, a minute."; \
+# For the tests that need a browser or a cluster of one machine; they are skipped with their reason where there is none.
+define install_test_tools
+if ! { command -v chromedriver && command -v slurmctld; } >/dev/null && [ "$$(id -u)" = 0 ] \
+    && command -v apt-get >/dev/null; then \
+    echo "Installing a browser and SLURM for the tests: 0.15 GB to fetch, 0.5 GB on disk, a minute."; \
     apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install --yes --no-install-recommends $(BROWSER_PACKAGES) >/dev/null || true; \
+        apt-get -qq install --yes --no-install-recommends $(TEST_PACKAGES) >/dev/null || true; \
 fi
 endef
 
