@@ -1,6 +1,7 @@
 """The committed figures: what holds, what is stale, two runs side by side, and the report of them alone."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -104,3 +105,6 @@ def test_the_committed_report_is_made_again_of_the_committed_figures(latex: None
     made = pages(report.make_from_figures())
     assert made == pages(pipeline.ROOT / "report.pdf")
     assert pypdf.PdfReader(pipeline.ROOT / "report.pdf").metadata.title == "Five reports on flowers, re-run"
+    log = (pipeline.ROOT / "build" / "figures" / "latex" / "report.log").read_text(encoding="utf-8", errors="replace")
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", log)]
+    assert [points for points in wide if points > 5] == []

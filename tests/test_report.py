@@ -591,7 +591,7 @@ def table_words(pdf: Path) -> str:
 
 def tables(copy: Copy) -> Iterator[tuple[str, dict[str, Any], list[list[str]]]]:
     """Key, record and printed cells (head first) of every table that the report shows."""
-    wanted = re.findall(r"\\runtable\{([^}]*)\}", (copy.root / "report.tex").read_text())
+    wanted = re.findall(r"\\runtable\*?\{([^}]*)\}", (copy.root / "report.tex").read_text())
     for key in dict.fromkeys(wanted):
         run, name = key.rsplit("/", 1)
         path = copy.build / "figures" / run / f"{name}.tex"
