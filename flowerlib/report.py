@@ -109,6 +109,7 @@ def _values(profile: str, found: list[dict[str, Any]], folder: Path, stale: dict
     lines += [rf"\def\flowerbuild{{{folder.as_posix()}}}", rf"\def\flowerprofile{{{profile}}}"]
     lines += [rf"\def\flowerprofiletitle{{{escape(recipes.title(profile))}}}"]
     lines += [rf"\def\flowerdates{{{escape(_dates(found))}}}"]
+    lines += [rf"\def\flowerorigin{{{escape(_origin(profile, found))}}}"]
     for record in found:
         lines += _record_lines(record, stale.get(record["run"], ""))
     for claim in summary.claims().itertuples():
@@ -159,6 +160,20 @@ def _dates(found: list[dict[str, Any]]) -> str:
     """First and last day of the trainings behind a report."""
     days = sorted(record["training"]["date"][:10] for record in found if "training" in record)
     return "" if not days else f"runs of {days[0]}" if days[0] == days[-1] else f"runs of {days[0]} to {days[-1]}"
+
+
+def _origin(profile: str, found: list[dict[str, Any]]) -> str:
+    """Profile, first and last commit of the trainings, and the checksum of each data set's manifest."""
+    trained = sorted((each for each in found if "training" in each), key=lambda each: str(each["training"]["date"]))
+    commits = list(dict.fromkeys(record["facts"]["commit"].rstrip("+") for record in trained))
+    span = f"commits {commits[0]} to {commits[-1]}" if len(commits) > 1 else f"commit {', '.join(commits)}"
+    data: dict[str, str] = {}
+    for record in found:
+        recipe = recipes.load(record["run"], profile)
+        if recipe.data and record["facts"]["data"]:
+            data.setdefault(recipe.data.name, record["facts"]["data"][:12])
+    sums = ", ".join(f"{name} {checksum}" for name, checksum in sorted(data.items()))
+    return "; ".join(filter(None, [f"profile {profile}", span if commits else "", f"data {sums}" if sums else ""]))
 
 
 def _missing(profile: str, found: list[dict[str, Any]]) -> dict[str, str]:
