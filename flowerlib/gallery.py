@@ -90,8 +90,9 @@ def _code_style() -> str:
 
 
 def _lean(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with one picture a figure, in fewer bytes, and with its alt text."""
+    """The notebook with one picture a figure, in fewer bytes, with its alt text, and without a library's notices."""
     for cell in notebook.cells:
+        cell.get("outputs", [])[:] = [each for each in cell.get("outputs", []) if each.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             shown = output.get("data", {})
             content = shown.pop(MIME, {})
