@@ -225,6 +225,14 @@ class HeadSweep(Values):
         return self
 
 
+class Regression(Values):
+    """Logistic regressions on features of several networks, over many draws of the parts."""
+
+    inverse_penalties: tuple[float, ...] = Field(min_length=1, max_length=10, description="scikit-learn's C")
+    draws: int = Field(20, ge=2, le=200, description="each with its own parts")
+    views: int = Field(4, ge=1, le=64, description="augmented views of each training picture, beside it")
+
+
 class Explanation(Values):
     """How many photographs each measure of the methods that explain a network is taken on.
 
@@ -333,6 +341,7 @@ SECTIONS: dict[str, type[Values]] = {
     "finetuning": FineTuning,
     "training": Training,
     "heads": HeadSweep,
+    "regression": Regression,
     "explanation": Explanation,
     "quantization": Quantization,
     "budget": Budget,
@@ -367,6 +376,7 @@ class Recipe(Values):
     finetuning: FineTuning | None = None
     training: Training | None = None
     heads: HeadSweep | None = None
+    regression: Regression | None = None
     explanation: Explanation | None = None
     quantization: Quantization | None = None
     budget: Budget | None = None
@@ -410,6 +420,7 @@ class Recipe(Values):
             "finetuning",
             "training",
             "heads",
+            "regression",
             "explanation",
             "quantization",
             "budget",

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 
-from flowerlib import feature_sets, heads
+from flowerlib import feature_sets, heads, synthetic
+from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
-from flowerlib.schema import HeadSweep
-
-PLAN = HeadSweep(learning_rates=(1e-6, 0.1), momenta=(0.0, 0.9), draws=2, epochs=12, reference=(0.1, 0.9))
 
 
 def clouds(rng, spread):
@@ -30,24 +30,32 @@ def test_features_of_other_photographs_are_refused():
         feature_sets.joined([np.ones((4, 2)), np.ones((5, 2))])
 
 
-def test_the_setting_is_the_one_that_validation_prefers():
+def test_the_penalty_is_the_one_that_validation_prefers():
     features, labels = clouds(np.random.default_rng(2), 0.6)
-    draws = [heads.draw(features, labels, seed) for seed in range(2)]
-    choice = feature_sets.choose(draws, PLAN, PLAN.epochs)
-    found = heads.train(draws, *heads.grid(PLAN.learning_rates, PLAN.momenta), epochs=PLAN.epochs)
-    means = found.val_accuracy.mean(axis=0)
-    assert choice.val_accuracy == means.max()
-    chosen = (found.learning_rates == choice.learning_rate) & (found.momenta == choice.momentum)
-    assert means[chosen] == means.max() and choice.weighted_f1.shape == (2,)
+    draws = [heads.draw(features, labels, seed) for seed in range(3)]
+    alone = {inverse: feature_sets.choose(draws, (inverse,)) for inverse in (1e-9, 0.1, 10.0)}
+    assert len({each.val_accuracy for each in alone.values()}) > 1
+    choice, best = feature_sets.choose(draws, tuple(alone)), max(alone.values(), key=lambda each: each.val_accuracy)
+    assert (choice.inverse_penalty, choice.val_accuracy) == (best.inverse_penalty, best.val_accuracy)
+    first = LogisticRegression(C=best.inverse_penalty, max_iter=1000).fit(draws[0].train_x, draws[0].train_y)
+    expected = f1_score(draws[0].test_y, first.predict(draws[0].test_x), average="weighted")
+    assert choice.weighted_f1[0] == pytest.approx(expected) and choice.weighted_f1.shape == (3,)
 
 
 def test_the_table_pairs_each_set_with_the_reference():
     rng, choices = np.random.default_rng(3), {}
     for name, spread in (("good", 0.1), ("bad", 2.0)):
         features, labels = clouds(rng, spread)
-        draws = [heads.draw(features, labels, seed) for seed in range(4)]
-        choices[name] = feature_sets.choose(draws, PLAN, PLAN.epochs)
+        choices[name] = feature_sets.choose([heads.draw(features, labels, seed) for seed in range(4)], (1.0,))
     table = feature_sets.table(choices, "bad").set_index("features")
     expected = choices["good"].weighted_f1.mean() - choices["bad"].weighted_f1.mean()
     assert table.loc["good", "difference"] == pytest.approx(expected) and expected > 0.2
     assert np.isnan(table.loc["bad", "difference"]) and table.loc["good", "validation"] > 0.9
+
+
+def test_a_mirror_turns_every_photograph_and_nothing_else():
+    images, _ = synthetic.draw(np.arange(3), np.arange(3), 16)
+    dataset = Dataset("drawn", images, np.arange(3), None)
+    found = feature_sets.mirrored(dataset)
+    np.testing.assert_array_equal(found.images[:, :, ::-1], images)
+    assert found.name == "drawn" and found.fine is dataset.fine

@@ -14,6 +14,7 @@ from flowerlib.errors import FlowerlibError
 # follow a shorter run: how fast the running statistics are averaged, and the learning rate.
 REDUCIBLE = {"data.name", "data.size_px", "training.sizes_px", "training.test_px", "seed", "sweep.seeds"}
 REDUCIBLE |= {"finetuning.most_epochs", "finetuning.views"}
+REDUCIBLE |= {f"regression.{name}" for name in ("draws", "views")}
 REDUCIBLE |= {f"heads.{name}" for name in ("learning_rates", "momenta", "draws", "epochs")}
 REDUCIBLE |= {f"quantization.{name}" for name in ("representative", "runs", "part", "outlines", "compared")}
 REDUCIBLE |= {"budget.minutes", "budget.steps", "budget.marks", "generation.samples", "generation.photographs"}
@@ -158,7 +159,7 @@ def test_every_recipe_that_trains_names_a_report_and_a_notebook_that_is_there() 
     for name in recipes.names():
         recipe = recipes.load(name, "full")
         assert (notebooks / f"{recipe.notebook}.ipynb").is_file(), name
-        trains = recipe.training or recipe.finetuning or recipe.heads or recipe.budget
+        trains = recipe.training or recipe.finetuning or recipe.heads or recipe.regression or recipe.budget
         assert (recipe.model is None) == (trains is None), name
 
 
