@@ -239,6 +239,17 @@ def test_a_known_run_that_was_not_made_prints_its_reason(press: Press, latex: No
 
 
 @pytest.mark.latex
+def test_what_rests_on_a_run_that_was_not_made_gives_way_to_its_reason(press: Press, latex: None) -> None:
+    press.record()
+    body = (
+        r"\whenrun{shen-coarse}{It is said.} \whenrun{shen-fine}{Of \result{shen-fine/test/accuracy} nothing is said.}"
+    )
+    text = " ".join(press.set(body))
+    assert "It is said." in text and "nothing is said" not in text
+    assert "(shen-fine: not in the smoke profile)" in text
+
+
+@pytest.mark.latex
 def test_a_figure_that_drawn_flowers_do_not_give_is_left_out_with_them_alone(press: Press, latex: None) -> None:
     press.record()
     text = " ".join(press.set(r"Before.\runfigure*{shen-coarse/of_photographs}After.\runfigure*{shen-coarse/curves}"))
