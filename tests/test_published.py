@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pypdf
 import pytest
@@ -108,3 +110,26 @@ def test_the_committed_report_is_made_again_of_the_committed_figures(latex: None
     log = (pipeline.ROOT / "build" / "figures" / "latex" / "report.log").read_text(encoding="utf-8", errors="replace")
     wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", log)]
     assert [points for points in wide if points > 5] == []
+
+
+def embedded(resources: Any) -> Iterator[tuple[str, bool]]:
+    """Every font of a page and of the figures on it, and whether its letters travel with the file."""
+    fonts = resources.get("/Font", {})
+    for font in (fonts[name].get_object() for name in fonts):
+        whole = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
+        files = whole.get("/FontDescriptor", {}).get_object()
+        yield font["/BaseFont"], bool({"/FontFile", "/FontFile2", "/FontFile3"} & set(files))
+    drawn = resources.get("/XObject", {})
+    for inner in (drawn[name].get_object() for name in drawn):
+        if "/Resources" in inner:
+            yield from embedded(inner["/Resources"].get_object())
+
+
+def test_the_committed_report_can_be_read_by_everyone() -> None:
+    reader = pypdf.PdfReader(pipeline.ROOT / "report.pdf")
+    fonts = dict(each for page in reader.pages for each in embedded(page["/Resources"]))
+    assert len(fonts) > 5 and [name for name, inside in fonts.items() if not inside] == []
+    assert len(reader.outline) > 8  # bookmarks
+    contents = b"".join(page.get_contents().get_data() for page in reader.pages)
+    figures = "".join(page.extract_text() for page in reader.pages).count("Figure ")
+    assert figures >= contents.count(b"/Alt") > 30
