@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from flowerlib.errors import FlowerlibError
 
-HOW = "python -m flowerlib run quantization --profile laptop (about 20 minutes)"
+MAKES = "quantization"  # the run that makes files
 LABELS, ABOUT = "labels.txt", "flowerlib.json"
 
 
@@ -58,7 +58,7 @@ def load(path: Path, threads: int = 1) -> LiteModel:
         FlowerlibError: a missing file, one that is not LiteRT, or one without names.
     """
     if not path.is_file():
-        raise FlowerlibError(f"{path}: no such model; this makes one: {HOW}")
+        raise FlowerlibError(f"{path}: no such model; this makes one: {_how()}")
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise FlowerlibError(f"{path} is no LiteRT model")
@@ -93,3 +93,14 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
     return result
+
+
+def _how() -> str:
+    """The command that makes a model, with its minutes and those of the networks that it starts from."""
+    from flowerlib import recipes  # a model that answers needs none of them
+
+    profile = "laptop" if MAKES in recipes.runs("laptop") else "full"
+    recipe = recipes.load(MAKES, profile)
+    before = sum(recipes.load(run, profile).expect.minutes for run in recipe.uses)
+    command = f"python -m flowerlib run {MAKES} --profile {profile}"
+    return f"{command} (about {recipe.expect.minutes:g} minutes, and {before:g} for {', '.join(recipe.uses)} before it)"
