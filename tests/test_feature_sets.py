@@ -59,3 +59,13 @@ def test_a_mirror_turns_every_photograph_and_nothing_else():
     found = feature_sets.mirrored(dataset)
     np.testing.assert_array_equal(found.images[:, :, ::-1], images)
     assert found.name == "drawn" and found.fine is dataset.fine
+
+
+def test_the_first_kinds_are_kept_with_their_labels():
+    dataset = Dataset(
+        "drawn", np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.array([0, 7, 4, 5, 1, 0, 9, 2]), None
+    )
+    found = feature_sets.first_kinds(dataset)
+    assert found.fine.tolist() == [0, 4, 1, 0, 2] and found.images.ravel().tolist() == [0, 2, 4, 5, 7]
+    everything = feature_sets.first_kinds(found)
+    np.testing.assert_array_equal(everything.images, found.images)
