@@ -23,6 +23,7 @@ hypothesis.settings.register_profile("flowerlib", deadline=None)
 hypothesis.settings.load_profile("flowerlib")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-m "not photographs"` leaves out every test that uses the fixture; side by side, each fixture is made once.
 
