@@ -41,7 +41,7 @@ test: setup  ## Lint, then every test
 	@$(install_test_tools)
 	@lint=passed; tests=passed; \
 	$(MAKE) lint || lint=FAILED; \
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup || tests=FAILED; \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope || tests=FAILED; \
 	echo; echo "make test: lint $$lint, tests $$tests"; \
 	[ "$$lint $$tests" = "passed passed" ]
 

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from test_report import Copy
@@ -23,17 +24,23 @@ hypothesis.settings.register_profile("flowerlib", deadline=None)
 hypothesis.settings.load_profile("flowerlib")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`-m "not photographs"` leaves out every test that uses the fixture; side by side, each fixture is made once.
-
-    What uses the whole smoke report runs in one process, every other file in one of its own.
-    """
+    """`-m "not photographs"` leaves out every test that uses the fixture."""
     for item in items:
-        used = set(getattr(item, "fixturenames", ()))
-        if "photographs" in used:
+        if "photographs" in getattr(item, "fixturenames", ()):
             item.add_marker("photographs")
-        item.add_marker(pytest.mark.xdist_group("whole" if used & {"whole", "broken"} else item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist asks, when tests run side by side
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """A file's tests stay in one process, and so do all files that share the smoke report, which is made once."""
+
+    class BySharedFixture(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0].rsplit("/")[-1]
+            return "whole" if file in ("test_browser.py", "test_gallery.py", "test_report.py") else file
+
+    return BySharedFixture(config, log)
 
 
 @pytest.fixture(scope="session")
