@@ -14,7 +14,7 @@ from flowerlib.errors import FlowerlibError
 # follow a shorter run: how fast the running statistics are averaged, and the learning rate.
 REDUCIBLE = {"data.name", "data.size_px", "training.sizes_px", "training.test_px", "seed", "sweep.seeds"}
 REDUCIBLE |= {"finetuning.most_epochs", "finetuning.views"}
-REDUCIBLE |= {f"regression.{name}" for name in ("draws", "views")}
+REDUCIBLE |= {f"regression.{name}" for name in ("draws", "views", "inverse_penalties")}
 REDUCIBLE |= {f"heads.{name}" for name in ("learning_rates", "momenta", "draws", "epochs")}
 REDUCIBLE |= {f"quantization.{name}" for name in ("representative", "runs", "part", "outlines", "compared")}
 REDUCIBLE |= {"budget.minutes", "budget.steps", "budget.marks", "generation.samples", "generation.photographs"}
