@@ -34,7 +34,7 @@ LATEX_FILES := accsupp.sty array.sty booktabs.sty caption.sty cleveref.sty etool
 report: setup  ## Run a profile's notebooks and end in build/PROFILE/report.pdf (PROFILE=smoke, laptop or full)
 	@$(latex_check) || true
 	@$(BIN)/python -m flowerlib report --profile $(PROFILE) \
-	    $(if $(filter figures,$(FROM)),--from-figures) $(if $(filter show,$(STALE)),--show-stale)
+	    $(if $(FROM),--from-$(FROM)) $(if $(STALE),--$(STALE)-stale)
 
 test: setup  ## Lint, then every test
 	@$(latex_check) || true
