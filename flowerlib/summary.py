@@ -153,12 +153,17 @@ def table5(results: dict[str, Any], run: str = "hughes-fine") -> pd.DataFrame:
 
 
 def _note(run: str, profile: str) -> str:
-    """What was reduced, briefly: epochs and sizes; all of it stands in the run's own captions."""
-    cut = recipes.load(run, profile).reduced
-    kept = [each for each in cut if each.startswith(("epochs ", "size ", "at most ")) or each.endswith("shown in all")]
-    said = [each.removesuffix(" in all").removeprefix("epochs ") for each in kept]
-    said = [f"px {each.removeprefix('size ')}" if each.startswith("size ") else each for each in said]
-    return ", ".join(f"{each} epochs" if each[0].isdigit() and " of " in each else each for each in said) or "nothing"
+    """What was reduced, briefly: epochs, steps and sizes; all of it stands in the run's own captions."""
+    said = []
+    for each in recipes.load(run, profile).reduced:
+        what, _, rest = each.partition(" ")
+        if what in ("epochs", "steps"):
+            said.append(f"{rest} {what}")
+        elif what == "size":
+            said.append(f"px {rest}")
+        elif what == "at" or each.endswith(("shown in all", " steps")):  # at most so many epochs; minutes for steps
+            said.append(each.removesuffix(" in all"))
+    return ", ".join(said) or "nothing"
 
 
 def hard_labels(results: dict[str, Any], runs: Iterable[str], labels: Iterable[int] = (2, 31)) -> pd.DataFrame:
