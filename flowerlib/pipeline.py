@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,7 @@ def swap(fresh: Path, folder: Path) -> None:
 def merge(profile: str, path: Path) -> None:
     """Write the one list of numbers from the records of every run but those that compare runs.
 
-    Two objects: ``numbers``, a line a number that names its run, and ``runs``, where each run's numbers come from.
+    Two objects: ``numbers``, a line a number under ``<run>/...``, and ``runs``, where each run's numbers come from.
     """
     numbers: dict[str, Any] = {}
     runs: dict[str, Any] = {}
@@ -258,7 +259,7 @@ def merge(profile: str, path: Path) -> None:
         record = _record(recipe, False)
         if record is not None and recipe.uses != ("*",):
             runs[name] = _origin(record)
-            numbers |= {f"{name}/{key}": {**value, "run": name} for key, value in record["results"].items()}
+            numbers |= {f"{name}/{key}": value for key, value in record["results"].items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.json")
     part.write_text(f'{{"numbers": {_a_line_each(numbers)},\n"runs": {_a_line_each(runs)}}}\n', encoding="utf-8")
@@ -266,7 +267,8 @@ def merge(profile: str, path: Path) -> None:
 
 
 def _a_line_each(entries: dict[str, Any]) -> str:
-    lines = [f"{json.dumps(key)}: {json.dumps(entries[key], sort_keys=True)}" for key in sorted(entries)]
+    compact = partial(json.dumps, sort_keys=True, separators=(",", ":"))
+    lines = [f"{json.dumps(key)}: {compact(entries[key])}" for key in sorted(entries)]
     return "{\n" + ",\n".join(lines) + "\n}"
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,8 +314,9 @@ def _lean(source: str, target: str) -> None:
             image.convert("RGB").quantize(256).save(target, optimize=True)
     elif path.name == "record.json":
         record = json.loads(path.read_text(encoding="utf-8"))
-        lines = [f"{json.dumps(key)}: {json.dumps(record[key], sort_keys=True)}" for key in sorted(record)]
-        lines = [line.replace('}, "', '},\n "') if line.startswith('"results"') else line for line in lines]
+        compact = partial(json.dumps, sort_keys=True, separators=(",", ":"))
+        lines = [f"{json.dumps(key)}: {compact(record[key])}" for key in sorted(record)]
+        lines = [line.replace('},"', '},\n"') if line.startswith('"results"') else line for line in lines]
         Path(target).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     else:
         shutil.copy2(source, target)

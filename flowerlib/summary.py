@@ -26,7 +26,8 @@ REPORTS = {"hughes": "Hughes", "cicalla": "Cicalla et al.", "ash": "Ash et al.",
 def read(profile: str) -> dict[str, Any]:
     """The merged results of a profile: ``<run>/<part>/<metric>`` -> value, low, high, n and where it comes from."""
     merged = json.loads((build_folder(profile) / "results.json").read_text(encoding="utf-8"))
-    return {key: {**number, **merged["runs"][number["run"]]} for key, number in merged["numbers"].items()}
+    runs = {name: {**origin, "run": name} for name, origin in merged["runs"].items()}
+    return {key: {**number, **runs[key.partition("/")[0]]} for key, number in merged["numbers"].items()}
 
 
 def claims() -> pd.DataFrame:

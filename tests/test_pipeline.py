@@ -400,7 +400,7 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
     assert set(merged["numbers"]) == {"alone/test/accuracy", "other/test/accuracy"}, (
         "only the runs of the profile that are compared"
     )
-    assert merged["numbers"]["alone/test/accuracy"] == {**ENTRY, "cell": "cell-0", "run": "alone"}
+    assert merged["numbers"]["alone/test/accuracy"] == {**ENTRY, "cell": "cell-0"}
     assert set(merged["runs"]) == {"alone", "other"}
     assert merged["runs"]["alone"] == {
         "profile": "smoke",
@@ -415,7 +415,7 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
         "machine": "a machine",
         "libraries": {"keras": "3"},
     }
-    joined = {**merged["numbers"]["alone/test/accuracy"], **merged["runs"]["alone"]}
+    joined = {**merged["numbers"]["alone/test/accuracy"], **merged["runs"]["alone"], "run": "alone"}
     assert summary.read("smoke")["alone/test/accuracy"] == joined == pipeline.trace("alone/test/accuracy", "smoke")
 
 
