@@ -1,4 +1,4 @@
-"""The notebook for exploring in JupyterLab, in a real browser: Run All, then clicks."""
+"""Notebooks in JupyterLab, in a real browser: Run All, and clicks in the one for exploring."""
 
 import os
 import shutil
@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 import requests
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from test_report import Copy
 
@@ -23,13 +26,16 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"),
 ]
+IDLE = "//span[contains(text(), '| Idle')]"
+GRADED = "01_classification.ipynb"
 PATIENCE_S = 240  # a kernel imports TensorFlow and loads a network, on a busy machine
 
 
 @pytest.fixture
 def lab(whole: Copy, tmp_path: Path) -> Iterator[str]:
-    """JupyterLab on a copy of the notebook, beside the networks that the smoke report has trained: its address."""
-    shutil.copy(whole.root / "notebooks" / "explore" / "explore.ipynb", tmp_path)
+    """JupyterLab on copies of two notebooks, beside the networks that the smoke report has trained: its address."""
+    for name in ("explore/explore.ipynb", GRADED):
+        shutil.copy(whole.root / "notebooks" / name, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -43,7 +49,7 @@ def lab(whole: Copy, tmp_path: Path) -> Iterator[str]:
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             until(lambda: requests.get(f"{address}/api", timeout=5).ok)
-            yield f"{address}/lab/tree/explore.ipynb"
+            yield f"{address}/lab/tree"
         finally:
             server.terminate()
 
@@ -85,12 +91,33 @@ def pictures(browser: WebDriver) -> list[str]:
     return [each.screenshot_as_base64 for each in browser.find_elements(By.CSS_SELECTOR, "img.widget-image")[:2]]
 
 
-def test_a_click_on_another_photograph_changes_the_map(lab: str, browser: WebDriver) -> None:
-    browser.get(lab)
+def run_all(browser: WebDriver, address: str) -> None:
+    """Open a notebook and choose Run All Cells from its menu."""
+    browser.get(address)
     click(browser, "//div[contains(@class, 'jp-Notebook-cell')]")  # without a cell in focus the menu is grey
-    until(lambda: browser.find_element(By.XPATH, "//span[contains(text(), '| Idle')]"))
+    until(lambda: browser.find_element(By.XPATH, IDLE))
     click(browser, "//div[contains(@class, 'lm-MenuBar-itemLabel') and text()='Run']")
     click(browser, "//div[contains(@class, 'lm-Menu-itemLabel') and text()='Run All Cells']")
+
+
+def test_run_all_of_a_graded_notebook_leaves_its_figures(lab: str, browser: WebDriver, tmp_path: Path) -> None:
+    def saved() -> list[nbformat.NotebookNode]:
+        """The code cells of what JupyterLab writes; the page itself holds those in view alone."""
+        ActionChains(browser).key_down(Keys.CONTROL).send_keys("s").key_up(Keys.CONTROL).perform()
+        time.sleep(2)
+        written = nbformat.read(tmp_path / GRADED, as_version=4).cells
+        return [cell for cell in written if cell.cell_type == "code"]
+
+    assert not any(cell.get("outputs") for cell in nbformat.read(tmp_path / GRADED, as_version=4).cells)
+    run_all(browser, f"{lab}/{GRADED}")
+    until(lambda: all(cell.execution_count for cell in saved()) and browser.find_element(By.XPATH, IDLE))
+    outputs = [output for cell in saved() for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 5
+
+
+def test_a_click_on_another_photograph_changes_the_map(lab: str, browser: WebDriver) -> None:
+    run_all(browser, f"{lab}/explore.ipynb")
     until(lambda: len(pictures(browser)) == 2 and browser.find_element(By.CSS_SELECTOR, ".explorer-photograph-3"))
     photograph, first_map = pictures(browser)
     browser.find_element(By.CSS_SELECTOR, ".explorer-photograph-3").click()
