@@ -3,12 +3,12 @@
 # Digests decide what is stale: a file per run holds its digest and is written again only when the run is not done, so
 # that snakemake, which looks at files, sees a newer one exactly then.
 
-from flowerlib import pipeline, recipes
+from flowerlib import graph, pipeline, recipes
 
 PROFILE = config["profile"]
 BUILD = pipeline.build_folder(PROFILE).relative_to(pipeline.ROOT)
 # run name -> the runs that it uses; runs that cannot be made are left out
-RUNS = pipeline.prepare(PROFILE, config.get("runs", ()))
+RUNS = graph.prepare(PROFILE, config.get("runs", ()))
 COMPARING = [run for run in RUNS if recipes.load(run, PROFILE).uses == ("*",)]
 SINGLE = [run for run in RUNS if run not in COMPARING]
 

@@ -138,9 +138,9 @@ def publish(
     partial: Annotated[bool, typer.Option(help="publish what is done, start no training")] = False,
 ) -> None:
     """Put a profile's figures, numbers and PDF in place, to be committed."""
-    from flowerlib import report as reporting
+    from flowerlib import publishing
 
-    reporting.publish(profile, partial=partial)
+    publishing.publish(profile, partly=partial)
 
 
 @app.command()

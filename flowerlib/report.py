@@ -5,18 +5,14 @@ import os
 import re
 import shutil
 import subprocess
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from PIL import Image
 
 from flowerlib import batch, pipeline, published, recipes, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
-
-FIGURES_MIB, PDF_MIB, PNG_KIB = 25, 15, 100  # what may be committed
 
 
 def make(profile: str) -> Path:
@@ -266,67 +262,3 @@ def _complaint(output: str) -> str:
         if re.match(r"[^ ]+\.(tex|sty):\d+: |! |LaTeX Warning: .*undefined|Package natbib Warning: .*undefined", line):
             return line.strip()
     return output.strip().splitlines()[-1] if output.strip() else "no output"
-
-
-def publish(profile: str, *, partial: bool = False) -> None:
-    """Put a profile's figures, numbers and PDF in place; the only writer of ``figures/``.
-
-    Args:
-        profile: "laptop".
-        partial: publish the runs that are done and make none; the report says "not run yet" for the others.
-
-    Raises:
-        FlowerlibError: another profile than laptop, a run that is not done, or more than may be committed.
-    """
-    if profile != "laptop":
-        raise FlowerlibError(f"only the laptop profile is published, not {profile}")
-    for state in pipeline.states(profile):
-        if state.blocked:
-            raise FlowerlibError(f"{state.run} cannot be made, so nothing is published: {state.reason}")
-    pdf = make_partly(profile) if partial else make(profile)
-    build = pipeline.build_folder(profile)
-    fresh = pipeline.PUBLISHED.with_name(".figures.part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
-        for record in records(profile):
-            shutil.copytree(
-                build / "figures" / record["run"], fresh / record["run"], ignore=_too_large, copy_function=_lean
-            )
-        shutil.copyfile(build / "results.json", fresh / "results.json")
-        _check_size(
-            pipeline.PUBLISHED, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB
-        )
-        _check_size(pdf, pdf.stat().st_size, PDF_MIB)
-        pipeline.swap(fresh, pipeline.PUBLISHED)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    part = pipeline.ROOT / ".report.part.pdf"
-    shutil.copyfile(pdf, part)
-    part.replace(pipeline.ROOT / "report.pdf")
-
-
-def _lean(source: str, target: str) -> None:
-    """Copy a file in less space: a PNG with 256 colours, a record with a line a number; others as they are."""
-    path = Path(source)
-    if path.suffix == ".png":
-        with Image.open(path) as image:
-            image.convert("RGB").quantize(256).save(target, optimize=True)
-    elif path.name == "record.json":
-        record = json.loads(path.read_text(encoding="utf-8"))
-        compact = partial(json.dumps, sort_keys=True, separators=(",", ":"))
-        lines = [f"{json.dumps(key)}: {compact(record[key])}" for key in sorted(record)]
-        lines = [line.replace('},"', '},\n"') if line.startswith('"results"') else line for line in lines]
-        Path(target).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    else:
-        shutil.copy2(source, target)
-
-
-def _too_large(folder: str, names: list[str]) -> set[str]:
-    """PNGs of many photographs stay out of git: the PDF of the same name has them in a fraction of the space."""
-    return {name for name in names if name.endswith(".png") and Path(folder, name).stat().st_size > PNG_KIB * 2**10}
-
-
-def _check_size(path: Path, size: int, most: int) -> None:
-    if size > most * 2**20:
-        raise FlowerlibError(f"{path.name} has {size / 2**20:.1f} MiB, more than the {most} MiB that may be committed")

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from flowerlib import __main__ as command_line
-from flowerlib import batch, digests, fetch, pipeline, recipes, report, summary
+from flowerlib import batch, digests, fetch, graph, pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME
 
@@ -480,8 +480,12 @@ def test_what_cannot_be_traced_is_said_with_what_can(house: House, key: str, sai
 def test_the_graph_looks_at_a_file_that_is_newer_than_the_record_exactly_when_a_run_is_to_do(house: House) -> None:
     house.record("alone")
     house.record("other", manifest="of other flowers")
-    graph = pipeline.prepare("smoke")
-    assert graph == {"alone": [], "using": ["alone"], "other": [], "compare": ["alone", "using", "other"]}
+    assert graph.prepare("smoke") == {
+        "alone": [],
+        "using": ["alone"],
+        "other": [],
+        "compare": ["alone", "using", "other"],
+    }
     folder = pipeline.build_folder("smoke")
     newer = {
         run: (folder / "digests" / run).stat().st_mtime >= (folder / "figures" / run / "record.json").stat().st_mtime
@@ -491,7 +495,7 @@ def test_the_graph_looks_at_a_file_that_is_newer_than_the_record_exactly_when_a_
 
 
 def test_the_graph_leaves_out_what_cannot_be_made_here(house: House, without_photographs: str) -> None:
-    assert pipeline.prepare("laptop") == {"alone": [], "compare": ["alone"]}
+    assert graph.prepare("laptop") == {"alone": [], "compare": ["alone"]}
 
 
 # The command line

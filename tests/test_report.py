@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import flowerlib
-from flowerlib import batch, pipeline, recipes, report, summary
+from flowerlib import batch, pipeline, publishing, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 
 PACKAGE = Path(flowerlib.__file__).resolve().parent
@@ -354,7 +354,7 @@ def test_what_is_published_says_the_same_in_less_space(tmp_path: Path) -> None:
     lean = tmp_path / "lean"
     lean.mkdir()
     for name in ("shown.png", "record.json"):
-        report._lean(str(tmp_path / name), str(lean / name))
+        publishing._lean(str(tmp_path / name), str(lean / name))
         assert (lean / name).stat().st_size < (tmp_path / name).stat().st_size
     assert json.loads((lean / "record.json").read_text()) == record
     assert len((lean / "record.json").read_text().splitlines()) >= 50  # a line a number, for whoever compares two
@@ -378,7 +378,7 @@ def made(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
 
 
 def test_publishing_puts_exactly_what_was_made_in_place(made: Press) -> None:
-    report.publish("laptop")
+    publishing.publish("laptop")
     assert written(pipeline.PUBLISHED) == {
         "results.json",
         *(f"{RUN}/{name}" for name in ("record.json", "curves.pdf", "layers.tex", "per_class.tex")),
@@ -391,7 +391,7 @@ def test_publishing_puts_exactly_what_was_made_in_place(made: Press) -> None:
 def test_only_the_laptop_profile_is_published(made: Press, profile: str) -> None:
     before = written(made.root)
     with pytest.raises(FlowerlibError, match=f"only the laptop profile is published, not {profile}"):
-        report.publish(profile)
+        publishing.publish(profile)
     assert written(made.root) == before
 
 
@@ -411,7 +411,7 @@ def test_a_partial_publication_starts_no_training_and_drops_what_no_longer_holds
     monkeypatch.setattr(pipeline, "run", lambda run, profile, force=False: asked.append((run, force)))
     monkeypatch.setattr(report, "_typeset", lambda build: build / "report.pdf")
     monkeypatch.setattr(report, "check_digits", lambda path: None)
-    report.publish("laptop", partial=True)
+    publishing.publish("laptop", partly=True)
     assert asked == [(RUN, False), ("summary", True)]
     assert {path.name for path in pipeline.PUBLISHED.iterdir()} == {RUN, "results.json"}
 
@@ -421,9 +421,9 @@ def test_more_than_may_be_committed_is_refused_and_nothing_changes(
     made: Press, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
     before = written(made.root)
-    monkeypatch.setattr(report, limit, 0)
+    monkeypatch.setattr(publishing, limit, 0)
     with pytest.raises(FlowerlibError, match="more than the 0 MiB") as caught:
-        report.publish("laptop")
+        publishing.publish("laptop")
     assert said in str(caught.value)
     assert written(made.root) == before
 
@@ -434,7 +434,7 @@ def test_a_run_that_is_not_done_is_not_published_away(made: Press, monkeypatch: 
     left_out = pipeline.State("hughes-fine", False, "the photographs are not here", 9, blocked=True)
     monkeypatch.setattr(pipeline, "states", lambda profile: [pipeline.State(RUN, True, "", 0), left_out])
     with pytest.raises(FlowerlibError, match="hughes-fine"):
-        report.publish("laptop")
+        publishing.publish("laptop")
     assert written(made.root) == before
 
 
@@ -580,7 +580,7 @@ def test_the_smoke_pdf_has_its_banner_and_fits(whole: Copy, latex: None) -> None
     text = pages(whole.build / "report.pdf")
     assert BANNER.upper() in text[0]
     assert all(BANNER in page for page in text[1:]), "in the head of every later page"
-    assert (whole.build / "report.pdf").stat().st_size < report.PDF_MIB * 2**20
+    assert (whole.build / "report.pdf").stat().st_size < publishing.PDF_MIB * 2**20
 
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
