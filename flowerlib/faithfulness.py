@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.stats
 import tensorflow as tf
 
+from flowerlib import gradients
 from flowerlib.errors import FlowerlibError
 from flowerlib.maps import Method, check, to_unit
 
@@ -196,6 +197,23 @@ def agreement(maps: Mapping[str, np.ndarray]) -> pd.DataFrame:
         for one in maps
     }
     return pd.DataFrame(found)
+
+
+def completeness(model: keras.Model, images: np.ndarray, classes: np.ndarray, pieces: int) -> np.ndarray:
+    """How far integrated gradients miss what they promise (Sundararajan et al. 2017, proposition 1), float64 (n,).
+
+    Args:
+        model, images, classes: as of every method.
+        pieces: of the integral.
+
+    Returns:
+        Distance of the summed attributions from the logit's difference from a black picture's, as a share of that.
+    """
+    promised = np.asarray(model.predict_on_batch(np.concatenate([images, np.zeros_like(images[:1])])), np.float64)
+    promised = promised[np.arange(len(images)), classes] - promised[-1, classes]
+    found = gradients.attributions(model, images, classes, steps=pieces).sum(axis=(1, 2, 3), dtype=np.float64)
+    result: np.ndarray = np.abs(found - promised) / np.abs(promised)
+    return result
 
 
 def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:

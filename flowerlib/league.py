@@ -1,8 +1,9 @@
 """The league of explanations: every method on the same photographs, each measure kept as soon as it is computed."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,13 +13,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from flowerlib import comparisons, faithfulness, metrics
+from flowerlib import comparisons, faithfulness, metrics, pictures
 from flowerlib.digests import digest, function_digests
-from flowerlib.explain import METHODS, title
+from flowerlib.explain import METHODS, grad_cam, title
 from flowerlib.faithfulness import BASELINES
 from flowerlib.fetch import cache_folder
 from flowerlib.kept import Plan, keep
 from flowerlib.metrics import Score
+from flowerlib.networks import Network
 from flowerlib.schema import Explanation
 
 SLOW = {"rise": "masks", "lime": "samples"}  # methods that look at many copies, and what they call their number
@@ -78,6 +80,8 @@ def methods(plan: Explanation) -> dict[str, tuple[partial[np.ndarray], int]]:
     found: dict[str, tuple[partial[np.ndarray], int]] = {}
     for name, method in (METHODS | BASELINES).items():
         options = {SLOW[name]: plan.copies} if name in SLOW else {}
+        if name == "integrated_gradients":
+            options = {"steps": plan.pieces}
         found[name] = (partial(method, **options), int(name in SLOW))
     return found
 
@@ -181,28 +185,32 @@ def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
         case: what was explained.
         found: from ``scores``.
     """
-    rows = []
+    rows, beats = [], beaten(case)
     for name, measured in found.items():
         row: dict[str, Any] = {"method": title(name)}
         row |= {measure: measured[measure].value for measure in measured}
-        row["beats"] = _beaten(case, name) if name not in BASELINES else ""
+        row["beats"] = "" if name in BASELINES else ", ".join(beats[name]) or "neither"
         row |= {"seconds": seconds(maps(case, name)), "n": measured["deletion"].n}
         rows.append(row)
     columns = ["method", "deletion", "insertion", "stability", "over_seeds", "forgotten", "beats", "seconds", "n"]
     return pd.DataFrame(rows, columns=columns).rename(columns={"over_seeds": "over seeds"})
 
 
-def _beaten(case: Case, name: str) -> str:
-    """Which baselines a method beats, in both areas, by a paired test on the same photographs."""
-    own, said = faithful(case, name), []
-    for baseline in BASELINES:
+def beaten(case: Case) -> dict[str, list[str]]:
+    """Method -> baselines that it beats in both areas: paired t-tests on the same photographs, Holm over all tests."""
+    tests: dict[tuple[str, str, str], tuple[float, float]] = {}
+    for name, baseline in itertools.product(METHODS, BASELINES):
+        own = faithful(case, name)
         other = faithful(case, baseline)[: len(own)]
-        pairs = [comparisons.paired_seeds(own[:, i], other[:, i]) for i in range(len(COMPARED))]
-        adjusted = comparisons.holm([each.p for each in pairs])
-        signs = COMPARED.values()
-        if all(sign * pair.value > 0 and p < 0.05 for sign, pair, p in zip(signs, pairs, adjusted, strict=True)):
-            said.append(baseline)
-    return ", ".join(said) or "neither"
+        for place, (measure, sign) in enumerate(COMPARED.items()):
+            test = comparisons.paired_seeds(own[:, place], other[:, place])
+            tests[name, baseline, measure] = sign * test.value, test.p
+    adjusted = dict(zip(tests, comparisons.holm([p for _, p in tests.values()]).tolist(), strict=True))
+    better = {key for key, (gain, _) in tests.items() if gain > 0 and adjusted[key] < 0.05}
+    return {
+        name: [each for each in BASELINES if all((name, each, measure) in better for measure in COMPARED)]
+        for name in METHODS
+    }
 
 
 def on_flowers(case: Case, masks: np.ndarray, name: str) -> dict[str, Score]:
@@ -221,6 +229,21 @@ def on_flowers(case: Case, masks: np.ndarray, name: str) -> dict[str, Score]:
         "pointing": Score(float(hits.mean()), low, high, len(hits), "wilson, drawn flowers"),
         "share_on_flower": mean(shares[np.isfinite(shares)]),
     }
+
+
+def by_networks(networks: Sequence[Network], place: int) -> np.ndarray:
+    """One photograph, and Grad-CAM of its true class over it by each network; uint8 (1 + networks, side, side, 3).
+
+    Args:
+        networks: on the kinds of one data set, whatever their side.
+        place: of the photograph in the data set.
+    """
+    rows = [pictures.small(networks[0].dataset.images[[place]])]
+    for each in networks:
+        picture = np.asarray(each.dataset.images[[place]])
+        found = grad_cam(each.model, picture, each.dataset.fine[[place]])
+        rows.append(pictures.small(pictures.blended(picture, found)))
+    return np.concatenate(rows)
 
 
 def shown(case: Case, count: int = 6) -> dict[str, np.ndarray]:

@@ -72,6 +72,22 @@ def load(run: str, profile: str) -> Network:
     return Network(recipe, model, dataset, split)
 
 
+def is_trained(run: str, profile: str) -> bool:
+    """Whether the weights of a run are here.
+
+    Args:
+        run: its name.
+        profile: in which it ran.
+    """
+    recipe = recipes.load(run, profile)
+    assert recipe.data is not None
+    try:
+        digest = digests.training_digest(recipe, data.manifest(recipe.data.name))
+    except FlowerlibError:  # the ImageNet weights that it starts from are not here
+        return False
+    return (cache_folder() / "trained" / digest / "training.json").exists()
+
+
 def seen(
     network: Network, dataset: Dataset | None = None, *, views: int = 0, augment: Augment | None = None
 ) -> np.memmap:

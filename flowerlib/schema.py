@@ -244,6 +244,8 @@ class Explanation(Values):
     randomized: tuple[int, int] = Field((10, 3), description="for weights drawn anew")
     drawn: int = Field(100, ge=2, le=1000, description="drawn flowers, whose outlines are known")
     copies: int = Field(500, ge=50, le=10_000, description="that LIME and RISE look at for a map")
+    pieces: int = Field(64, ge=8, le=1000, description="of the integral of integrated gradients")
+    beside: tuple[str, ...] = Field((), description="runs whose networks are shown too, where they are trained")
     maximized: tuple[int, ...] = Field((5, 77, 33, 100, 73), description="classes (from 0) whose picture is made")
     steps: int = Field(256, ge=1, le=10_000, description="of making one")
     flipped: float = Field(0.02, gt=0, lt=1, description="share of the labels that are made wrong on purpose")

@@ -99,6 +99,15 @@ def test_agreement_is_symmetric_with_ones_on_its_diagonal():
     assert (np.diag(table) == 1).all() and table.loc["perfect", "opposite"] == pytest.approx(-1)
 
 
+def test_attributions_of_a_linear_network_miss_nothing_and_of_another_less_with_more_pieces():
+    from test_explain import CLASSES, PICTURES, network, spot_network
+
+    linear = spot_network(8, 16, 8)
+    assert (faithfulness.completeness(linear, PICTURES, np.ones(3, int), 8) < 1e-4).all()
+    few, many = (faithfulness.completeness(network(), PICTURES, CLASSES, pieces).mean() for pieces in (8, 128))
+    assert many < 0.01 and many <= few
+
+
 def test_pointing_and_share_on_the_flower():
     masks = RED[..., 0] > 0
     assert faithfulness.pointing(perfect(), masks).all() and not faithfulness.pointing(1 - perfect(), masks).any()

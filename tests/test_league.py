@@ -7,16 +7,16 @@ from test_explain import SIDE, SPOT, spot_network
 from flowerlib import explain, faithfulness, league
 from flowerlib.schema import Explanation
 
-PLAN = Explanation(photographs=(6, 4), stable=(4, 2), randomized=(3, 2), copies=60)
+PLAN = Explanation(photographs=(16, 4), stable=(4, 2), randomized=(3, 2), copies=60)
 RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture
 def case(cache):
-    images = RANDOM.integers(0, 40, (6, SIDE, SIDE, 3), dtype=np.uint8)
+    images = RANDOM.integers(0, 40, (16, SIDE, SIDE, 3), dtype=np.uint8)
     top, left, size = SPOT
     images[:, top : top + size, left : left + size] = [255, 0, 0]
-    return league.Case(spot_network(*SPOT), images, np.ones(6, np.int64), PLAN)
+    return league.Case(spot_network(*SPOT), images, np.ones(16, np.int64), PLAN)
 
 
 def test_right_and_wrong_answers_take_turns():
@@ -29,7 +29,7 @@ def test_right_and_wrong_answers_take_turns():
 
 
 def test_slow_methods_have_fewer_photographs(case):
-    assert len(league.maps(case, "saliency")) == 6
+    assert len(league.maps(case, "saliency")) == 16
     assert len(league.maps(case, "rise")) == 4
     assert league.steady(case, "saliency").shape == (4,)
     assert league.forgetful(case, "rise").shape == (2, faithfulness.STAGES)
@@ -63,6 +63,7 @@ def test_the_table_ranks_a_method_that_looks_where_the_network_does_above_the_ba
     table = league.table(case, found).set_index("method")
     assert table.loc[explain.title("saliency"), "beats"] == "random, centre"
     assert table.loc["random", "beats"] == ""
+    assert league.beaten(case)["saliency"] == ["random", "centre"]
     assert np.isnan(table.loc["centre", "stability"])
     assert (table["seconds"] > 0).all()
     stages = league.forgetting(case)
@@ -85,7 +86,7 @@ def test_outlines_say_whether_a_map_lies_on_the_flower(case):
     assert found["share_on_flower"].value == pytest.approx(1)
     assert league.on_flowers(case, ~masks, "saliency")["pointing"].value == 0
     table = league.pointing({"saliency": found})
-    assert table.loc[0, ["method", "points at the flower", "n"]].tolist() == ["saliency", 1, 6]
+    assert table.loc[0, ["method", "points at the flower", "n"]].tolist() == ["saliency", 1, 16]
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,14 @@ def test_a_trained_network_answers_as_its_run_did(quick):
     model = training.build(quick, split, dataset)
     training.fit_or_load(quick, model, dataset, split)
     expected = metrics.softmax(training.predict(quick, model, dataset, split.test))
+    assert networks.is_trained("quick", "smoke")
     found = networks.load("quick", "smoke")
     np.testing.assert_allclose(found.probabilities(found.split.test), expected, atol=1e-6)
     assert found.split.names == split.names
 
 
 def test_a_network_that_was_not_trained_here_is_named_with_the_command(quick, monkeypatch):
+    assert not networks.is_trained("qu-baseline-b-whitened", "smoke")
     for module in (training, finetuning):
         monkeypatch.setattr(module, "fit_or_load", lambda *_: pytest.fail("trained"))
     with pytest.raises(FlowerlibError, match="flowerlib run 'qu-baseline-b-whitened' --profile smoke --force"):
