@@ -172,8 +172,8 @@ def predict(
     from flowerlib import lite, photo
 
     known = lite.load(model)
-    picture = photo.read(photograph, known.about["size_px"], known.about["resize"])
-    [chances] = known.probabilities(picture[None])
+    picture = photo.read(photograph, known.about["stored_px"], known.about["resize"])
+    [chances] = known.probabilities(photo.fit(picture, known.about["size_px"])[None])
     for place in chances.argsort()[::-1][:top]:
         print(f"{chances[place]:7.1%}  {known.names[place]}")
 

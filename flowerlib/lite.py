@@ -26,7 +26,7 @@ class LiteModel:
     Attributes:
         interpreter: of LiteRT, its tensors allocated.
         names: one a class.
-        about: size_px, resize, kind and run, as they were written.
+        about: size_px, stored_px, resize, kind and run, as they were written.
     """
 
     interpreter: Interpreter
@@ -66,15 +66,15 @@ def load(path: Path, threads: int = 1) -> LiteModel:
         with zipfile.ZipFile(path) as kept:
             names = tuple(kept.read(LABELS).decode().splitlines())
             about = json.loads(kept.read(ABOUT))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            side, _, _ = (about[key] for key in ("size_px", "stored_px", "resize"))
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise FlowerlibError(f"{path} lacks the names of its classes: export it with this bundle") from error
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise FlowerlibError(f"{path} is no LiteRT model that runs here ({error})") from error
+        raise FlowerlibError(f"{path} is no LiteRT model that runs here ({str(error).splitlines()[0]})") from error
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    side = about.get("size_px")
     if taken["dtype"] != np.uint8 or tuple(taken["shape"]) != (1, side, side, 3):
         raise FlowerlibError(f"{path} takes {taken['dtype'].__name__} {tuple(taken['shape'])}, not uint8 RGB")
     if given["shape"][-1] != len(names):
@@ -103,4 +103,7 @@ def _how() -> str:
     recipe = recipes.load(MAKES, profile)
     before = sum(recipes.load(run, profile).expect.minutes for run in recipe.uses)
     command = f"python -m flowerlib run {MAKES} --profile {profile}"
-    return f"{command} (about {recipe.expect.minutes:g} minutes, and {before:g} for {', '.join(recipe.uses)} before it)"
+    return (
+        f"{command} (about {recipe.expect.minutes:g} minutes; its last cell says where the files are), after the same"
+        f" with each of {', '.join(recipe.uses)} ({before:g} minutes)"
+    )

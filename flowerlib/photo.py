@@ -1,5 +1,6 @@
 """A user's own photograph, as a network wants it: upright, RGB, square. Imports no TensorFlow."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +32,33 @@ def read(path: Path, size_px: int, resize: str = "antialiased") -> np.ndarray:
         return _square(_upright(path, size_px), size_px, resize)
     except UnidentifiedImageError:
         raise FlowerlibError(f"{path} is no picture that can be read: give a JPEG or PNG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise FlowerlibError(f"{path} does not fit into memory: make it smaller") from None
+    except (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise FlowerlibError(f"{path} cannot be read ({error}): the file may be damaged") from error
+
+
+def fit(picture: np.ndarray, size_px: int) -> np.ndarray:
+    """A square picture uint8 at another side, as networks see it that predict at another side than they are kept at."""
+    if len(picture) == size_px:
+        return picture
+    import cv2  # most pictures need no second resize, and a command is to answer at once
+
+    way = cv2.INTER_AREA if len(picture) > size_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=way))
 
 
 def _upright(path: Path, size_px: int) -> Image.Image:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it warns; what follows refuses
     try:
         with Image.open(path) as image:
-            if image.format == "JPEG":
+            if image.format in ("JPEG", "MPO"):
                 image.draft(image.mode, (4 * size_px, 4 * size_px))  # a huge one is decoded at an eighth
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many: make it smaller")
             turned = ImageOps.exif_transpose(image)
+            if turned.mode.startswith("I"):  # grey of 16 bits: Pillow would cut it off at 255
+                turned = Image.fromarray((np.asarray(turned).clip(0, 65535) / 257).round().astype(np.uint8))
             if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
                 turned = turned.convert("RGBA")
                 white = Image.new("RGBA", turned.size, "white")

@@ -43,6 +43,7 @@ def export(
     names: Sequence[str],
     *,
     pictures: np.ndarray | None = None,
+    stored_px: int | None = None,
     resize: str = "antialiased",
     run: str = "",
 ) -> None:
@@ -54,7 +55,8 @@ def export(
         path: of the file, which is there whole or not at all.
         names: one a class.
         pictures: uint8 (n, side, side, 3) from ``representative``, for "int8".
-        resize: how its pictures were brought to their side.
+        stored_px: side that its pictures were kept at before they were brought to the model's; the same by default.
+        resize: how they were brought to it.
         run: whose network it is.
 
     Raises:
@@ -67,11 +69,12 @@ def export(
     side = model.inputs[0].shape[1]
     if side is None or model.outputs[0].shape[-1] != len(names):
         raise FlowerlibError(f"{model.name}: a fixed side and a name for each of its logits are needed")
+    about = {"size_px": side, "stored_px": stored_px or side, "resize": resize, "kind": kind, "run": run}
     part = path.with_suffix(".part.tflite")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         part.write_bytes(_converted(model, kind, pictures))
-        lite.attach(part, tuple(names), {"size_px": side, "resize": resize, "kind": kind, "run": run})
+        lite.attach(part, tuple(names), about)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -80,6 +83,8 @@ def export(
 def _converted(model: keras.Model, kind: str, pictures: np.ndarray | None) -> bytes:
     front, behind = maps.halves(model)
     exported = behind if kind == "int8" else model
+    if kind == "int8":
+        _check_scale(model, front)
     with tempfile.TemporaryDirectory() as folder:
         exported.export(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -97,6 +102,20 @@ def _converted(model: keras.Model, kind: str, pictures: np.ndarray | None) -> by
             return converter.convert()
         except Exception as error:  # the converter raises whatever its C++ does
             raise FlowerlibError(f"{model.name} cannot be converted to {kind}: {str(error).splitlines()[0]}") from error
+
+
+def _check_scale(model: keras.Model, front: keras.Model) -> None:
+    """Refuse preprocessing that is more than one scale for all pixels, which the input of an int8 file cannot have."""
+    side = model.inputs[0].shape[1]
+    greys = np.stack([np.full((side, side, 3), level, np.uint8) for level in (0, 102, 255)])
+    low, middle, high = maps.numbers(front, greys)
+    scale = (high - low).mean()
+    even = max(np.ptp(low), np.ptp(high), np.abs(middle - (low + 0.4 * (high - low))).max())
+    if not even < 1e-3 * scale:
+        raise FlowerlibError(
+            f"{model.name}: its preprocessing is not one scale for all pixels and channels; int8 files take pixels as"
+            " they are: export it as dynamic"
+        )
 
 
 def _numbers(front: keras.Model, pictures: np.ndarray) -> Iterator[list[np.ndarray]]:

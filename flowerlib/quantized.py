@@ -5,12 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 import pandas as pd
 
-from flowerlib import comparisons, data, digests, finetuning, footprint, layer_errors, metrics, quantization, recipes
+from flowerlib import (
+    comparisons,
+    data,
+    digests,
+    fewer_bits,
+    finetuning,
+    footprint,
+    layer_errors,
+    metrics,
+    photo,
+    quantization,
+    recipes,
+)
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
 from flowerlib.metrics import Score
@@ -18,6 +29,7 @@ from flowerlib.networks import Network
 from flowerlib.splits import Part
 
 FLOAT, SMALL = "float32", "int8"
+FULL_BITS = 8  # of a weight in an int8 file
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Files:
 
 
 def at_side(model: keras.Model, side_px: int) -> keras.Model:
-    """The same layers, with the same weights, for square pictures of one side, which a file needs.
+    """The same network for square pictures of one side, which a file needs; it has the same weights.
 
     Args:
         model: uint8 pictures of that side, or of any, -> logits.
@@ -47,7 +59,9 @@ def at_side(model: keras.Model, side_px: int) -> keras.Model:
     if model.inputs[0].shape[1] == side_px:
         return model
     pictures = keras.Input((side_px, side_px, 3), dtype="uint8", name="pictures")
-    return keras.models.clone_model(model, input_tensors=pictures, clone_function=lambda layer: layer)
+    fixed = keras.models.clone_model(model, input_tensors=pictures)
+    fixed.set_weights(model.get_weights())
+    return fixed
 
 
 def side_of(network: Network) -> int:
@@ -65,12 +79,8 @@ def pictures(network: Network, part: Part, most: int | None = None) -> np.ndarra
         part: of its split.
         most: the first so many of it; all by default.
     """
-    side = side_of(network)
     images = np.asarray(network.dataset.images[part.indices[:most]])
-    if images.shape[1] == side:
-        return images
-    way = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(each, (side, side), interpolation=way) for each in images])
+    return np.stack([photo.fit(each, side_of(network)) for each in images])
 
 
 def outline(run: str, profile: str, beside: Network) -> Network:
@@ -133,24 +143,26 @@ def make(network: Network, count: int) -> Files:
     return Files(network, at_side(network.model, side_of(network)), paths, count)
 
 
-def _file(network: Network, kind: str, count: int) -> Path:
+def _file(network: Network, kind: str, count: int, bits: int = FULL_BITS) -> Path:
     """One file, kept under the training that it was made of and the code that made it."""
     assert network.recipe.data is not None
     training = digests.training_digest(network.recipe, data.manifest(network.recipe.data.name))
-    made = digests.function_digests([("quantization", "export"), ("lite", "attach")])
-    key = digests.digest({"training": training, "kind": kind, "count": count, "functions": made})
+    made = digests.function_digests([("quantized", "_file"), ("quantization", "export"), ("fewer_bits", "rounded")])
+    key = digests.digest({"training": training, "kind": kind, "count": count, "bits": bits, "functions": made})
     path = cache_folder() / "lite" / f"{network.recipe.name}-{kind}-{key}.tflite"
     if not path.exists():
         seen = None
         if kind == SMALL:
             chosen = quantization.representative(network.split, count)
             seen = pictures(network, Part(chosen, np.zeros(count, np.int64)))
+        model = at_side(network.model, side_of(network))
         quantization.export(
-            at_side(network.model, side_of(network)),
+            model if bits == FULL_BITS else fewer_bits.rounded(model, bits),
             kind,
             path,
             network.split.names,
             pictures=seen,
+            stored_px=network.recipe.data.size_px,
             resize=network.recipe.data.resize,
             run=network.recipe.name,
         )
@@ -179,7 +191,7 @@ def scores(files: Files, found: Mapping[str, np.ndarray]) -> dict[str, Score]:
 
 
 def table(files: Files, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """One row a kind: size, accuracy with interval, difference from float32 with McNemar's p, agreement, n.
+    """One row a kind: size, accuracy and its difference from float32, each with interval, McNemar's p, agreement, n.
 
     Args:
         files: of one network.
@@ -191,12 +203,71 @@ def table(files: Files, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
         predicted, known = logits.argmax(axis=1), labels[: len(logits)]
         score = metrics.accuracy(known, predicted)
         row: dict[str, Any] = {"file": kind, "MB": files.paths[kind].stat().st_size / footprint.MEGA}
-        row |= {"accuracy": score.value, "low": score.low, "high": score.high, "difference": None, "p": None}
+        row |= {"accuracy": score.value, "low": score.low, "high": score.high}
+        row |= dict.fromkeys(("difference", "its low", "its high", "p"))
         if kind != FLOAT:
             test = comparisons.mcnemar(known, predicted, exact)
-            row |= {"difference": test.value, "p": test.p}
+            row |= {"difference": test.value, "its low": test.low, "its high": test.high, "p": test.p}
         rows.append(row | {"agreement": float((predicted == exact).mean()), "n": score.n})
-    return pd.DataFrame(rows).astype({"difference": "float64", "p": "float64"})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("difference", "its low", "its high", "p"), "float64"))
+
+
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several networks as one, the network's name first; p, where there is one, adjusted for all (Holm).
+
+    Args:
+        tables: network -> its rows.
+    """
+    found = pd.concat([each.assign(network=name) for name, each in tables.items()], ignore_index=True)
+    found = found[["network", *(column for column in found if column != "network")]]
+    return found.assign(p=comparisons.holm(found["p"])) if "p" in found else found
+
+
+def packed(network: Network, bits: tuple[int, ...], count: int) -> pd.DataFrame:
+    """int8 files whose kernels have fewer values: how small they pack, and what the validation part says of them.
+
+    Args:
+        network: to be exported.
+        bits: of a weight that are tried, besides the eight of the plain file.
+        count: of representative training photographs.
+
+    Returns:
+        Columns bits, MB, packed MB, accuracy on the validation part, low, high, n; a row a number of bits.
+    """
+    validation, rows = network.split.validation, []
+    seen = pictures(network, validation)
+    for each in (FULL_BITS, *bits):
+        path = _file(network, SMALL, count, each)
+        score = metrics.accuracy(validation.labels, footprint.answers(path, seen).argmax(axis=1))
+        row = {"bits": each, "MB": path.stat().st_size / footprint.MEGA}
+        row |= {"packed MB": fewer_bits.packed_bytes(path) / footprint.MEGA}
+        rows.append(row | {"accuracy": score.value, "low": score.low, "high": score.high, "n": score.n})
+    return pd.DataFrame(rows)
+
+
+def smallest(found: pd.DataFrame, least: float) -> int:
+    """The bits of the file of ``packed`` that packs smallest among those accurate enough; else of the most accurate.
+
+    Args:
+        found: from ``packed``.
+        least: accuracy on the validation part that is enough.
+    """
+    enough = found[found["accuracy"] >= least]
+    row = enough.sort_values("packed MB").iloc[0] if len(enough) else found.sort_values("accuracy").iloc[-1]
+    return int(row["bits"])
+
+
+def packed_score(network: Network, bits: int, count: int, most: int | None = None) -> Score:
+    """Accuracy on the test part of one file of ``packed``.
+
+    Args:
+        network, count: as of ``packed``.
+        bits: of a weight.
+        most: test photographs at most.
+    """
+    test = network.split.test
+    predicted = footprint.answers(_file(network, SMALL, count, bits), pictures(network, test, most)).argmax(axis=1)
+    return metrics.accuracy(test.labels[: len(predicted)], predicted)
 
 
 def sizes(files: Files) -> pd.DataFrame:

@@ -49,6 +49,27 @@ def test_grey_and_cmyk_become_rgb_and_what_is_transparent_lies_on_white(tmp_path
     assert shown[0, 0].tolist() == [255, 255, 255] and shown[-1, -1].tolist() == [0, 255, 0]
 
 
+def test_grey_of_16_bits_is_brought_to_8(tmp_path):
+    deep = Image.fromarray(RAMP[:, :, 1].astype(np.uint16) * 257)
+    found = photo.read(saved(tmp_path, deep, "deep.png"), 16)
+    plain = photo.read(saved(tmp_path, Image.fromarray(RAMP[:, :, 1]), "plain.png"), 16)
+    assert np.abs(found.astype(int) - plain).max() <= 1
+
+
+def test_the_first_picture_of_a_phones_file_of_several_is_read(tmp_path):
+    first, second = Image.fromarray(RAMP), Image.fromarray(255 - RAMP)
+    path = saved(tmp_path, first, "several.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    assert np.abs(photo.read(path, 16).astype(int) - photo.read(saved(tmp_path, first), 16)).mean() < 4
+
+
+def test_a_second_resize_keeps_a_picture_that_fits_and_averages_areas():
+    square = RAMP[:, :60]
+    assert photo.fit(square, 60) is square
+    np.testing.assert_allclose(photo.fit(square, 30), square.reshape(30, 2, 30, 2, 3).mean(axis=(1, 3)), atol=1)
+
+
 def test_a_huge_jpeg_is_read_small_and_a_huge_png_refused(tmp_path):
     huge = saved(tmp_path, Image.new("RGB", (20_000, 20_000), (200, 30, 60)), "huge.jpg", quality=30)
     assert np.abs(photo.read(huge, 32).astype(int) - [200, 30, 60]).max() <= 3

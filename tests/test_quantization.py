@@ -1,14 +1,16 @@
 """LiteRT files: each kind against Keras, names inside, representative pictures from the training part alone."""
 
+import io
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+from keras import layers
 from PIL import Image
 
-from flowerlib import lite, quantization, synthetic
+from flowerlib import data, lite, photo, quantization, synthetic
 from flowerlib.errors import FlowerlibError
 from flowerlib.models.transfer import transfer
 from flowerlib.splits import Part, Split
@@ -70,7 +72,8 @@ def test_an_integer_file_takes_a_pixel_as_it_is(files):
 def test_names_and_how_to_cut_a_picture_are_inside(files):
     known = lite.load(files / "int8.tflite")
     assert known.names == NAMES
-    assert known.about == {"size_px": SIDE, "resize": "antialiased", "kind": "int8", "run": "tiny"}
+    expected = {"size_px": SIDE, "stored_px": SIDE, "resize": "antialiased", "kind": "int8", "run": "tiny"}
+    assert known.about == expected
 
 
 def test_an_export_that_fails_leaves_nothing(model, tmp_path, monkeypatch):
@@ -94,17 +97,86 @@ def test_what_cannot_be_exported_is_refused(model, tmp_path, kind, names, pictur
         quantization.export(model, kind, tmp_path / "flower.tflite", names, pictures=pictures)
 
 
+@pytest.mark.parametrize("scale", [[1 / 255, 1 / 255, 1 / 200], [1 / 255, 1 / 255, -1 / 255]])
+def test_an_integer_file_is_refused_where_channels_have_scales_of_their_own(tmp_path, scale):
+    pictures = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="pictures")
+    x = layers.Rescaling(scale, name="preprocessing")(pictures)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(x))
+    model = keras.Model(pictures, layers.Dense(len(NAMES))(x), name="odd")
+    with pytest.raises(FlowerlibError, match="odd: its preprocessing is not one scale"):
+        quantization.export(model, "int8", tmp_path / "flower.tflite", NAMES, pictures=PICTURES)
+    quantization.export(model, "dynamic", tmp_path / "flower.tflite", NAMES)
+    found = lite.load(tmp_path / "flower.tflite").logits(PICTURES[0])
+    np.testing.assert_allclose(found, model.predict_on_batch(PICTURES[:1])[0], atol=0.05)
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "mobilenet_v2"])
+def test_a_float_file_gives_what_keras_gives_for_64_photographs(photographs, tmp_path, backbone):
+    dataset = data.load("flowers5", 96)
+    pictures = dataset.images[:: len(dataset.images) // 64][:64]
+    model = transfer(102, 96, backbone)
+    quantization.export(model, "float32", tmp_path / "flower.tflite", tuple(map(str, range(102))))
+    known = lite.load(tmp_path / "flower.tflite", threads=2)
+    found = np.stack([known.logits(picture) for picture in pictures])
+    np.testing.assert_allclose(found, model.predict_on_batch(pictures), atol=1e-4)
+
+
 def test_a_file_that_is_not_ours_is_refused(files, tmp_path):
     path = tmp_path / "other.tflite"
-    with pytest.raises(FlowerlibError, match="no such model"):
+    with pytest.raises(FlowerlibError, match=r"no such model; .* run quantization --profile .* minutes"):
         lite.load(path)
     path.write_bytes(b"not a model at all")
     with pytest.raises(FlowerlibError, match="is no LiteRT model"):
         lite.load(path)
     content = (files / "float32.tflite").read_bytes()
-    path.write_bytes(content[: content.index(b"PK\x03\x04")])
+    alone = content[: content.index(b"PK\x03\x04")]
+    path.write_bytes(alone)
     with pytest.raises(FlowerlibError, match="lacks the names"):
         lite.load(path)
+    for about in ([], {"size_px": SIDE}):
+        path.write_bytes(alone)
+        lite.attach(path, NAMES, about)
+        with pytest.raises(FlowerlibError, match="lacks the names"):
+            lite.load(path)
+
+
+@pytest.mark.parametrize(
+    ("photograph", "file", "said"),
+    [
+        (None, "int8.tflite", "photo.jpg: no such file"),
+        (b"", "int8.tflite", "photo.jpg is empty"),
+        (b"plain text", "int8.tflite", "photo.jpg is no picture"),
+        (b"\xff\xd8\xff\xe0 cut", "int8.tflite", "photo.jpg"),
+        (b"never read", "none.tflite", "none.tflite: no such model"),
+        (b"never read", "text.tflite", "text.tflite is no LiteRT model"),
+    ],
+)
+def test_predict_says_in_one_line_what_is_wrong_and_ends_with_2(files, tmp_path, photograph, file, said):
+    if photograph is not None:
+        (tmp_path / "photo.jpg").write_bytes(photograph)
+    (tmp_path / "text.tflite").write_bytes(b"no model at all")
+    path = files / file if (files / file).exists() else tmp_path / file
+    command = [sys.executable, "-m", "flowerlib", "predict", str(tmp_path / "photo.jpg"), "--model", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    [line] = done.stderr.splitlines()
+    assert line.startswith("flowerlib: ") and said in line
+
+
+def test_predict_agrees_with_what_the_notebook_asks_of_a_photograph_kept_at_another_side(tmp_path):
+    """Kept at 80 px and seen at 64, as a network is that predicts at another side than its data set's."""
+    names = tuple(f"flower {number}" for number in range(8))
+    keras.utils.set_random_seed(1)
+    several = transfer(8, SIDE, "efficientnet_lite0")
+    path, shown = tmp_path / "flower.tflite", tmp_path / "photo.jpg"
+    quantization.export(several, "int8", path, names, pictures=PICTURES, stored_px=80)
+    large = synthetic.draw(np.array([40]), np.array([7]), 300)[0][0]
+    Image.fromarray(large).save(shown, quality=90)
+    kept = data.decode(io.BytesIO(shown.read_bytes()), "photo", 80, "antialiased")
+    [chances] = lite.load(path).probabilities(photo.fit(kept, SIDE)[None])
+    command = [sys.executable, "-m", "flowerlib", "predict", str(shown), "--model", str(path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines == [f"{chances[place]:7.1%}  {names[place]}" for place in chances.argsort()[::-1][:5]]
 
 
 def test_predict_names_the_flower_without_tensorflow(files, tmp_path):

@@ -1,11 +1,13 @@
 """Files of a trained network: made once, asked about every picture, measured."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
 from test_finetuning import KINDS, RECIPE, SIZE, dataset, recipe, split  # noqa: F401 - fixtures
 
-from flowerlib import data, finetuning, footprint, layer_errors, lite, metrics, quantization, quantized
+from flowerlib import comparisons, data, finetuning, footprint, layer_errors, lite, metrics, quantization, quantized
 from flowerlib.errors import FlowerlibError
 from flowerlib.models.classifiers import residual_cnn
 from flowerlib.networks import Network
@@ -102,12 +104,73 @@ def test_an_optimizer_with_momentum_doubles_the_file():
     found = footprint.sizes_mb(model)
     assert found["weights"] == pytest.approx(4 * model.count_params() / 1e6)
     assert found["keras file"] == pytest.approx(found["weights"], rel=0.1)
-    assert found["keras file with its optimizer"] == pytest.approx(2 * found["weights"], rel=0.1)
+    assert found["keras file with momentum"] == pytest.approx(2 * found["weights"], rel=0.1)
 
 
-def test_a_network_for_pictures_of_any_side_gets_one():
+def test_a_network_for_pictures_of_any_side_gets_one_and_can_be_exported(tmp_path):
     model = residual_cnn(3, None, widths=(8, 16), blocks=(1, 1))
     fixed = quantized.at_side(model, SIZE)
     assert fixed.input_shape == (None, SIZE, SIZE, 3)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     np.testing.assert_allclose(fixed.predict_on_batch(pictures), model.predict_on_batch(pictures), atol=1e-6)
+    for kind in ("float32", "int8"):
+        shown = pictures if kind == "int8" else None
+        quantization.export(fixed, kind, tmp_path / kind, ("a", "b", "c"), pictures=shown)
+    np.testing.assert_allclose(
+        footprint.answers(tmp_path / "float32", pictures), model.predict_on_batch(pictures), atol=1e-4
+    )
+    table = layer_errors.compare(tmp_path / "float32", tmp_path / "int8", pictures)
+    assert table["layer"].is_unique and table["layer"].iloc[-1] == "logits" and len(table) > 4
+    assert (table["error"] < 0.5).all()
+
+
+def test_ranges_are_measured_on_training_photographs_and_the_study_judges_on_validation(network, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path))
+    asked, shown = [], []
+    pictures, export = quantized.pictures, quantization.export
+    monkeypatch.setattr(
+        quantized, "pictures", lambda network, part, most=None: asked.append(part) or pictures(network, part, most)
+    )
+    monkeypatch.setattr(
+        quantization, "export", lambda *given, **named: shown.append(named["pictures"]) or export(*given, **named)
+    )
+    quantized.study(network, (6,))
+    chosen = quantization.representative(network.split, 6)
+    assert set(chosen) <= set(network.split.train.indices)
+    assert asked[0] is network.split.validation
+    used = [each.indices.tolist() for each in asked[1:]]
+    assert used == [chosen.tolist()], "nothing but the training part is shown to the converter"
+    [given] = [each for each in shown if each is not None]
+    np.testing.assert_array_equal(given, network.dataset.images[chosen])
+
+
+def test_tables_of_several_networks_become_one_with_p_adjusted_for_all_of_them(files):
+    table = quantized.table(files, quantized.answers(files))
+    both = quantized.together({"one": table, "other": table, "outline": quantized.sizes(files)})
+    assert both.columns[0] == "network" and len(both) == 12
+    expected = comparisons.holm([*table["p"], *table["p"], *[np.nan] * 4])
+    np.testing.assert_array_equal(both["p"], expected)
+    assert both[both["network"] == "outline"]["accuracy"].isna().all()
+    compared = table[table["file"] != "float32"]
+    assert (compared["its low"] <= compared["difference"]).all()
+    assert (compared["difference"] <= compared["its high"]).all()
+
+
+def test_the_smallest_file_that_is_accurate_enough_is_chosen_on_the_validation_part(network):
+    found = quantized.packed(network, (4,), 8)
+    assert found["bits"].tolist() == [8, 4] and set(found["n"]) == {len(network.split.validation)}
+    packed = found.set_index("bits")["packed MB"]
+    assert packed[4] < 0.8 * packed[8]
+    made_up = found.assign(accuracy=[0.9, 0.8])
+    assert [quantized.smallest(made_up, least) for least in (0.7, 0.85, 0.95)] == [4, 8, 8]
+    score = quantized.packed_score(network, 4, 8)
+    assert score.n == len(network.split.test) and 0 <= score.value <= 1
+
+
+def test_a_cold_start_names_a_flower_and_its_seconds_are_the_whole_commands(files):
+    [picture] = quantized.pictures(files.network, files.network.split.test, 1)
+    started = time.perf_counter()
+    found = footprint.cold_seconds(files.paths["int8"], picture, runs=1)
+    assert 0.05 < found < time.perf_counter() - started
+    with pytest.raises(FlowerlibError, match="predict failed: flowerlib: .* no such model"):
+        footprint.cold_seconds(files.paths["int8"].with_name("other.tflite"), picture, runs=1)

@@ -16,7 +16,9 @@ REDUCIBLE = {"data.name", "data.size_px", "training.sizes_px", "training.test_px
 REDUCIBLE |= {"finetuning.most_epochs", "finetuning.views"}
 REDUCIBLE |= {f"regression.{name}" for name in ("draws", "views", "inverse_penalties")}
 REDUCIBLE |= {f"heads.{name}" for name in ("learning_rates", "momenta", "draws", "epochs")}
-REDUCIBLE |= {f"quantization.{name}" for name in ("representative", "runs", "part", "outlines", "compared")}
+REDUCIBLE |= {
+    f"quantization.{name}" for name in ("representative", "runs", "part", "outlines", "compared", "packed", "bits")
+}
 REDUCIBLE |= {"budget.minutes", "budget.steps", "budget.marks", "generation.samples", "generation.photographs"}
 REDUCIBLE |= {
     f"explanation.{name}" for name in ("photographs", "stable", "randomized", "drawn", "copies", "steps", "flipped")

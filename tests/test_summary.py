@@ -47,7 +47,7 @@ def test_a_row_without_a_number_says_why():
     rows = summary.reported_vs_reproduced({}, "laptop", headline=False, runs=["cicalla-inception", "hughes-coarse"])
     said = rows.groupby("report")["reduced"].agg(set).to_dict()
     assert said == {"Cicalla et al.": {"no ImageNet weights"}, "Hughes": {"not yet"}}
-    made = {"quantization/cicalla-inception/int8/test/size_mb": entry(10.9)}
+    made = {"quantization/cicalla-inception/int8/test/size_mib": entry(10.9)}
     found = summary.reported_vs_reproduced(made, "laptop", runs=["quantization"]).set_index("claim")
     assert found.reproduced.dropna().tolist() == [10.9]
     assert set(found.reduced[found.reproduced.isna()]) == {"no ImageNet weights"}  # its accuracy
