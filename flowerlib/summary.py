@@ -124,7 +124,18 @@ def claimed(run: str, result: str) -> dict[str, float]:
 
 def classification_claims(results: dict[str, Any], profile: str) -> pd.DataFrame:
     """Every number of the classification sections, as ``reported_vs_reproduced``; per class rows of table 5 apart."""
-    wanted = ("01_classification", "01b_ablation", "01c_groups")
+    return claims_of(results, profile, ("01_classification", "01b_ablation", "01c_groups"))
+
+
+def claims_of(results: dict[str, Any], profile: str, notebooks: Iterable[str]) -> pd.DataFrame:
+    """Every number, headline or not, that runs of some notebooks measure, as ``reported_vs_reproduced``.
+
+    Args:
+        results: from ``read``.
+        profile: whose runs they are.
+        notebooks: their names.
+    """
+    wanted = set(notebooks)
     runs = {run for run in recipes.names() if recipes.load(run, profile).notebook in wanted}
     return reported_vs_reproduced(results, profile, headline=False, runs=runs)
 

@@ -43,6 +43,13 @@ def test_every_number_of_the_classification_sections_has_a_row():
     assert set(rows.reduced) == {"not yet"}
 
 
+def test_every_number_on_phones_reconstruction_and_generation_has_a_row():
+    rows = summary.claims_of({}, "laptop", ["04_quantization", "05_autoencoder", "06_diffusion"])
+    claims = summary.claims()
+    wanted = claims[claims.run.isin(["quantization", "hughes-autoencoder", "shen-autoencoder", "hughes-diffusion"])]
+    assert len(rows) == len(wanted) == 35 and set(rows.report) == {"Hughes", "Cicalla et al.", "Shen"}
+
+
 def test_a_row_without_a_number_says_why():
     rows = summary.reported_vs_reproduced({}, "laptop", headline=False, runs=["cicalla-inception", "hughes-coarse"])
     said = rows.groupby("report")["reduced"].agg(set).to_dict()
