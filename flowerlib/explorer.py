@@ -70,9 +70,10 @@ class Explorer:
             network = networks.load(run, self.profile)
             known = networks.seen(network)[:, 0]
             probabilities = network.probabilities(network.split.test)
-            self._loaded[run] = network, known, probabilities
+            among = neighbors.index(known[network.split.train.indices], "cosine")
+            self._loaded[run] = network, known, probabilities, among
         self._network: Network = self._loaded[run][0]
-        self._known, self._probabilities = self._loaded[run][1:]
+        self._known, self._probabilities, self._among = self._loaded[run][1:]
         names = self._network.split.names
         self._picture = -1  # so that the new list of classes explains nothing yet
         self.label.options = [(name, number) for number, name in enumerate(names)]
@@ -99,8 +100,7 @@ class Explorer:
         answers = ", ".join(f"{names[each]} {chances[each]:.2f}" for each in best)
         self.said.value = f"is <b>{names[split.test.labels[self._picture]]}</b>; the network says {answers}"
         self.shown[0].value = _png(self._image(self._picture)[0])
-        among = neighbors.index(self._known[split.train.indices], "cosine")
-        [found], _ = neighbors.nearest(among, self._known[split.test.indices[[self._picture]]], NEAREST)
+        [found], _ = neighbors.nearest(self._among, self._known[split.test.indices[[self._picture]]], NEAREST)
         for image, name, place in zip(self.nearest, self._names, found, strict=True):
             image.value = _png(np.asarray(self._network.dataset.images[split.train.indices[place]]))
             name.value = names[split.train.labels[place]]
