@@ -49,7 +49,7 @@ def index(features: np.ndarray, metric: str = "euclidean") -> Index:
 def nearest(
     among: Index, queries: np.ndarray, count: int = 5, *, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures nearest to some others, nearest first; of equals the one that stands first.
+    """The pictures nearest to some others, nearest first; of equals that are found the one that stands first.
 
     Args:
         among: from ``index``.

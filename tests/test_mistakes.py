@@ -25,6 +25,26 @@ def test_every_mistake_stands_beside_its_neighbours_the_surest_first():
     assert table["closer"].tolist() == ["predicted", "predicted"]
 
 
+def test_a_mistake_of_the_head_alone_lies_nearer_to_its_own_class_and_angles_may_say_otherwise():
+    """Picture 4 lies at 0.4 among the low ones and is taken for high; by its angle too it stands between 0 and 1."""
+    said = np.array([[0.2, 0.8], *SAID[1:]])
+    table = mistakes.lookup(NETWORK, KNOWN, said).set_index("picture")
+    assert table.loc[4, "closer"] == table.loc[4, "closer_by_angle"] == "true"
+    angles = np.degrees(np.arctan2(1, KNOWN[:, 0]))
+    for picture, (true, taken) in {5: ((0, 1), (2, 3)), 6: ((2, 3), (0, 1))}.items():
+        far = [min(abs(angles[picture] - angles[each]) for each in places) for places in (true, taken)]
+        assert table.loc[picture, "closer_by_angle"] == ("true" if far[0] < far[1] else "predicted")
+
+
+def test_the_neighbours_of_test_pictures_are_training_pictures_nearest_first():
+    train = Part(np.array([3, 0, 1, 2, 7, 6]), np.array([1, 0, 0, 1, 1, 0]))
+    network = SimpleNamespace(split=Split(train, NETWORK.split.validation, TEST, names=("low", "high")))
+    found = mistakes.by_neighbours(network, KNOWN, "euclidean")
+    assert found.shape == (4, mistakes.NEIGHBOURS)
+    assert found[0].tolist() == [0, 0, 0, 1, 1]  # of 0.4: 0, 1, 2, 10, 10.4
+    assert found[1].tolist() == [1, 1, 1, 0, 0]  # of 9: 10, 10.4, 11, 2, 1
+
+
 def test_confusions_are_counted_by_pair_with_the_size_of_the_class():
     table = mistakes.lookup(NETWORK, KNOWN, SAID)
     found = mistakes.confusions(table, TEST.labels, NETWORK.split.names)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from flowerlib import neighbors
+from flowerlib import mistakes, neighbors
 from flowerlib.errors import FlowerlibError
 
 RANDOM = np.random.default_rng(0)
@@ -56,6 +56,22 @@ def test_planted_label_flips_are_found():
     found = neighbors.suspects(labels, probabilities, labels[close[:, 1:]])
     table = neighbors.precision_at(found, flipped, (10, 1000))
     assert table["precision"].tolist() == [1.0, 1.0] and table["wrong"].iloc[-1] == flipped.sum()
+
+
+def test_precision_is_that_of_a_network_that_errs_beside_labels_that_were_flipped_by_mistakes_own_function():
+    """Some mistakes of the network fall among the suspects: the printed share is less than one, and counted by hand."""
+    truth = RANDOM.integers(0, 8, 600)
+    labels, flipped = mistakes.flipped(truth, 8, 0.05, seed=1)
+    errs = RANDOM.random(600) < 0.05
+    said = np.where(errs, (truth + 1) % 8, truth)
+    probabilities = np.full((600, 8), 0.0)
+    probabilities[np.arange(600), said] = RANDOM.uniform(0.6, 1, 600)
+    found = neighbors.suspects(labels, probabilities, np.repeat(said[:, None], 5, axis=1))
+    table = neighbors.precision_at(found, flipped, (10, 40)).set_index("suspects")["precision"]
+    surest = sorted(np.flatnonzero(said != labels), key=lambda each: (-probabilities[each].max(), each))
+    for count in (10, 40):
+        assert table[count] == np.mean([flipped[each] for each in surest[:count]])
+    assert 0.2 < table[40] < 0.9
 
 
 def test_without_suspects_there_is_no_precision():
