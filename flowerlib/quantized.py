@@ -220,6 +220,8 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     found = pd.concat([each.assign(network=name) for name, each in tables.items()], ignore_index=True)
     found = found[["network", *(column for column in found if column != "network")]]
+    if "n" in found:
+        found = found.astype({"n": "Int64"})  # whole, although some rows have none
     return found.assign(p=comparisons.holm(found["p"])) if "p" in found else found
 
 

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from test_finetuning import KINDS, RECIPE, SIZE, dataset, recipe, split  # noqa: F401 - fixtures
 
-from flowerlib import comparisons, data, finetuning, footprint, layer_errors, lite, metrics, quantization, quantized
+from flowerlib import (
+    comparisons,
+    data,
+    finetuning,
+    footprint,
+    latex,
+    layer_errors,
+    lite,
+    metrics,
+    quantization,
+    quantized,
+)
 from flowerlib.errors import FlowerlibError
 from flowerlib.models.classifiers import residual_cnn
 from flowerlib.networks import Network
@@ -151,6 +162,12 @@ def test_tables_of_several_networks_become_one_with_p_adjusted_for_all_of_them(f
     expected = comparisons.holm([*table["p"], *table["p"], *[np.nan] * 4])
     np.testing.assert_array_equal(both["p"], expected)
     assert both[both["network"] == "outline"]["accuracy"].isna().all()
+    assert (
+        latex.tabular(both, both.astype(object).values.tolist(), 3, False).count(
+            f"& {len(files.network.split.test)} \\\\"
+        )
+        == 8
+    )
     compared = table[table["file"] != "float32"]
     assert (compared["its low"] <= compared["difference"]).all()
     assert (compared["difference"] <= compared["its high"]).all()
