@@ -12,7 +12,6 @@ from flowerlib import (
     data,
     finetuning,
     footprint,
-    latex,
     layer_errors,
     lite,
     metrics,
@@ -162,12 +161,7 @@ def test_tables_of_several_networks_become_one_with_p_adjusted_for_all_of_them(f
     expected = comparisons.holm([*table["p"], *table["p"], *[np.nan] * 4])
     np.testing.assert_array_equal(both["p"], expected)
     assert both[both["network"] == "outline"]["accuracy"].isna().all()
-    assert (
-        latex.tabular(both, both.astype(object).values.tolist(), 3, False).count(
-            f"& {len(files.network.split.test)} \\\\"
-        )
-        == 8
-    )
+    assert str(both["n"].dtype) == "Int64"  # a missing one makes no float of the others
     compared = table[table["file"] != "float32"]
     assert (compared["its low"] <= compared["difference"]).all()
     assert (compared["difference"] <= compared["its high"]).all()
