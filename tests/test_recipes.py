@@ -21,7 +21,8 @@ REDUCIBLE |= {
 }
 REDUCIBLE |= {"budget.minutes", "budget.steps", "budget.marks", "generation.samples", "generation.photographs"}
 REDUCIBLE |= {
-    f"explanation.{name}" for name in ("photographs", "stable", "randomized", "drawn", "copies", "steps", "flipped")
+    f"explanation.{name}"
+    for name in ("photographs", "stable", "randomized", "drawn", "copies", "pieces", "steps", "flipped")
 }
 REDUCIBLE |= {"training.epochs", "training.presentations", "model.norm_momentum", "training.learning_rate"}
 
