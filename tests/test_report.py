@@ -677,7 +677,7 @@ def test_reported_and_reproduced_are_the_reports_and_the_runs_own_numbers(whole:
         else:
             n = found["n"] if found["interval"] not in ("counted", "exact") else None
             assert numbers == [*(found[name] for name in ("value", "low", "high")), n]
-            stated = NUMBER.findall(" ".join(whole.record(claim.run)["reduced"]))
+            stated = NUMBER.findall(" ".join(whole.record(claim.run)["facts"]["reduced"]))
             noted = NUMBER.findall(row["reduced"])
             assert noted and set(noted) <= set(stated), claim.run
             assert row["verdict"] == summary.agreement(claim.value, int(claim.decimals), found)
