@@ -15,7 +15,7 @@ import pandas as pd
 
 from flowerlib import comparisons, faithfulness, metrics, pictures
 from flowerlib.digests import digest, function_digests
-from flowerlib.explain import METHODS, grad_cam, title
+from flowerlib.explain import METHODS, grad_cam, grad_cam_plus_plus, title
 from flowerlib.faithfulness import BASELINES
 from flowerlib.fetch import cache_folder
 from flowerlib.kept import Plan, keep
@@ -176,6 +176,57 @@ def mean(values: np.ndarray) -> Score:
     """Mean over photographs with its 95 % interval (Student 1908)."""
     score = comparisons.seeds_interval(values, "")
     return Score(score.value, score.low, score.high, score.n, "Student's t, photographs", "")
+
+
+def last_maps(model: keras.Model) -> str:
+    """The last layer with feature maps: what batch norm and activation make of the last convolution's output."""
+    return [layer.name for layer in model.layers if len(layer.output.shape) == 4][-1]
+
+
+def heard_at(case: Case, layer: str) -> dict[str, dict[str, Score]]:
+    """Deletion, insertion and stability of Grad-CAM and Grad-CAM++ that listen at another layer.
+
+    Args:
+        case: what is explained.
+        layer: with feature maps; the league's rows listen at the last convolution itself.
+    """
+    part, found = case.first(case.plan.stable[0]), {}
+    for name, method in {"grad_cam": grad_cam, "grad_cam_plus_plus": grad_cam_plus_plus}.items():
+        there = partial(method, layer=layer)
+        given = (case.model, case.images, case.classes, there(case.model, case.images, case.classes))
+        steadiness = faithfulness.stability(there, part.model, part.images, part.classes)
+        measured = {"deletion": faithfulness.deletion(*given), "insertion": faithfulness.insertion(*given)}
+        found[name] = {key: mean(values) for key, values in (measured | {"stability": steadiness}).items()}
+    return found
+
+
+def listening(found: Mapping[str, Mapping[str, Score]], heard: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
+    """Both methods at both layers, a row each.
+
+    Args:
+        found: from ``scores``.
+        heard: from ``heard_at``.
+    """
+    rows = []
+    for name in heard:
+        for where, each in (("convolution", found[name]), ("after activation", heard[name])):
+            row: dict[str, Any] = {"method": title(name), "taken from": where}
+            for key in ("deletion", "insertion"):
+                row |= {key: each[key].value, f"{key} low": each[key].low, f"{key} high": each[key].high}
+            rows.append(row | {"stability": each["stability"].value, "n": each["deletion"].n})
+    return pd.DataFrame(rows)
+
+
+def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanation) -> dict[str, np.ndarray]:
+    """Maps float32 (1, side, side) of one picture by every method and baseline, under their names for people.
+
+    Args:
+        model: uint8 pictures -> logits.
+        picture: uint8 (1, side, side, 3).
+        label: the class.
+        plan: how many copies are looked at.
+    """
+    return {title(name): method(model, picture, np.array([label])) for name, (method, _) in methods(plan).items()}
 
 
 def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:

@@ -96,3 +96,21 @@ def test_outlines_say_whether_a_map_lies_on_the_flower(case):
 def test_a_plan_that_cannot_be_measured_is_refused(values, said):
     with pytest.raises(ValueError, match=said):
         Explanation(**values)
+
+
+def test_grad_cam_is_heard_at_another_layer_and_stands_beside_the_leagues_own(case):
+    found = league.scores(case)
+    assert league.last_maps(case.model) == "red"
+    heard = league.heard_at(case, "red")  # the only convolution: both layers are the same
+    table = league.listening(found, heard)
+    assert table["taken from"].tolist() == ["convolution", "after activation"] * 2
+    for name in ("grad_cam", "grad_cam_plus_plus"):
+        for measure in ("deletion", "insertion", "stability"):
+            assert heard[name][measure].value == pytest.approx(found[name][measure].value, abs=1e-6)
+
+
+def test_every_method_explains_one_picture(case):
+    found = league.of_one(case.model, case.images[:1], 1, PLAN)
+    assert set(found) == {explain.title(name) for name in league.methods(PLAN)}
+    assert all(each.shape == (1, SIDE, SIDE) for each in found.values())
+    np.testing.assert_array_equal(found["saliency"][0], league.maps(case, "saliency")[0])
