@@ -14,6 +14,8 @@ from flowerlib import batch, pipeline, published, recipes, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
 
+SLACK_PT = 5  # that a page may be too high without losing a line
+
 
 def make(profile: str) -> Path:
     """Bring a profile's runs up to date and typeset the report.
@@ -227,12 +229,18 @@ def _typeset(build: Path) -> Path:
     command = _latex_command(build.relative_to(pipeline.ROOT), folder.relative_to(pipeline.ROOT))
     done = subprocess.run(command, cwd=pipeline.ROOT, env=environment, capture_output=True, text=True, errors="replace")
     log = folder / "report.log"
-    undefined = log.exists() and re.search(r"Warning: .*undefined", log.read_text(encoding="utf-8", errors="replace"))
+    logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    undefined = re.search(r"Warning: .*undefined", logged)
     if done.returncode or undefined:
         output = done.stdout + done.stderr
         # An error stops LaTeX in its first pass, when nothing is defined yet.
         said = _error(output) or (undefined.group() if undefined else _complaint(output))
         raise FlowerlibError(f"LaTeX stopped: {said} (all of it: {log})")
+    over = [float(points) for points in re.findall(r"Overfull \\vbox \(([\d.]+)pt too high\) has occurred", logged)]
+    if max(over, default=0) > SLACK_PT:
+        raise FlowerlibError(
+            f"a page of the report runs over by {max(over):.0f} pt and loses its last lines (see {log})"
+        )
     part = build / "report.part.pdf"
     shutil.copyfile(folder / "report.pdf", part)
     return part.replace(build / "report.pdf")

@@ -339,6 +339,24 @@ def test_an_unknown_profile_ends_before_anything_is_written(unmade: Press) -> No
     assert written(unmade.root) == before
 
 
+@pytest.mark.latex
+def test_a_page_that_runs_over_is_no_report(press: Press, latex: None) -> None:
+    with pytest.raises(FlowerlibError, match="a page of the report runs over by .* pt and loses its last lines"):
+        press.set(r"Before.\rule{1mm}{260mm}")
+
+
+@pytest.mark.latex
+def test_a_long_table_among_floats_loses_nothing(press: Press, latex: None) -> None:
+    body = (
+        r"\runfigure{shen-coarse/curves}"
+        + "Before it. " * 400
+        + r"\runtable{shen-coarse/per_class}"
+        + "After it. " * 400
+    )
+    text = " ".join(press.set(body))
+    assert (text.count("Before it."), text.count("After it.")) == (400, 400)
+
+
 def test_a_second_report_of_the_same_profile_is_refused_while_the_first_is_made(unmade: Press) -> None:
     build = pipeline.build_folder("smoke")
     build.mkdir(parents=True)
