@@ -345,13 +345,6 @@ def test_a_page_that_runs_over_is_no_report(press: Press, latex: None) -> None:
         press.set(r"Before.\rule{1mm}{260mm}")
 
 
-@pytest.mark.latex
-def test_a_long_table_among_floats_loses_nothing(press: Press, latex: None) -> None:
-    before, after = "Before it. " * 400, "After it. " * 400
-    text = " ".join(press.set(rf"\runfigure{{shen-coarse/curves}}{before}\runtable{{shen-coarse/per_class}}{after}"))
-    assert (text.count("Before"), text.count("After")) == (400, 400)
-
-
 def test_a_second_report_of_the_same_profile_is_refused_while_the_first_is_made(unmade: Press) -> None:
     build = pipeline.build_folder("smoke")
     build.mkdir(parents=True)
