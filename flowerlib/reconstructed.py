@@ -29,8 +29,10 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> keras.Model:
     set_seeds(recipe.seed)
     model = autoencoders.BUILDERS[recipe.model.builder](recipe.data.size_px, **recipe.model.options())
     if recipe.model.builder == "patch_autoencoder":
-        blocks = reconstruction.fit_blocks(dataset.images[split.train.indices], seed=recipe.seed)
-        autoencoders.start_linear(model, blocks.mean, blocks.components)
+        components = model.get_layer("to_blocks").kernel.shape
+        side = round((components[0] / 3) ** 0.5)
+        known = reconstruction.fit_wide(dataset.images[split.train.indices], side, components[1], seed=recipe.seed)
+        autoencoders.start_linear(model, *known)
     return model
 
 

@@ -54,7 +54,7 @@ class Model(Values):
     pooling: Literal["average", "flatten"] | None = None
     hidden: tuple[int, ...] | None = Field(None, description="widths of the head's hidden dense layers")
     depth: int | None = Field(None, ge=1, le=8, description="residual blocks of each level of a U-Net")
-    patch: int | None = Field(None, ge=1, le=16, description="side of the patches that a U-Net folds a picture into")
+    patch: int | None = Field(None, ge=1, le=64, description="side of the patches that a picture is folded into")
     bottleneck: tuple[int, ...] | None = Field(None, description="widths of the convolutions at a U-Net's bottom")
     skips: bool | None = Field(None, description="whether a U-Net's second half sees the first half's maps")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
