@@ -23,7 +23,7 @@ def rounded(model: keras.Model, bits: int) -> keras.Model:
         model: with its trained weights, which it keeps.
         bits: from 2; of 8 the int8 file makes use anyway.
     """
-    copy = keras.models.clone_model(model)
+    copy = keras.models.clone_model(keras.Model(model.input, model.output))  # without its loss, as ``at_side``
     copy.set_weights(model.get_weights())
     for layer in copy.layers:
         if isinstance(layer, layers.Dense | layers.Conv2D) and not isinstance(layer, layers.DepthwiseConv2D):

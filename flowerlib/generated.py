@@ -4,7 +4,8 @@ Three processes share one training: Hughes's and Shen's learn to give the level 
 (``processes``), ours learns of any noise level, which it is told (``diffusion``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -73,17 +74,33 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> Generator:
     assert recipe.model is not None and recipe.data is not None and recipe.generation is not None
     space = _latent(recipe, dataset, split) if recipe.generation.latent else _pixels(recipe)
     set_seeds(recipe.seed)
+    with _precision(recipe):
+        return Generator(recipe, _network(recipe, space, len(split.names)), space, split.names)
+
+
+def _network(recipe: Recipe, space: Space, classes: int) -> keras.Model:
+    assert recipe.model is not None
     builder, options = recipe.model.builder, recipe.model.options()
     if builder == "hughes_unet":
-        model = autoencoders.hughes_unet(recipe.data.size_px, **options)
-    elif builder == "conditional_unet":
-        options |= {"channels": space.shape[-1], "classes": len(split.names)}
-        model = denoisers.conditional_unet(space.shape[0], **options)
-    elif builder == "shen_denoiser":
-        model = denoisers.shen_denoiser(**options)
-    else:
-        model = denoisers.BUILDERS[builder](space.shape[0], **options)
-    return Generator(recipe, model, space, split.names)
+        return autoencoders.hughes_unet(space.shape[0], **options)
+    if builder == "conditional_unet":
+        options |= {"channels": space.shape[-1], "classes": classes}
+        return denoisers.conditional_unet(space.shape[0], **options)
+    if builder == "shen_denoiser":
+        return denoisers.shen_denoiser(**options)
+    return denoisers.BUILDERS[builder](space.shape[0], **options)
+
+
+@contextmanager
+def _precision(recipe: Recipe) -> Iterator[None]:
+    """Layers that are built meanwhile compute as the budget says."""
+    assert recipe.budget is not None
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.budget.precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _pixels(recipe: Recipe) -> Space:

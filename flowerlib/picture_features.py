@@ -3,13 +3,19 @@
 The features are those of EfficientNet-Lite0, not of InceptionV3, so that a KID here is not one of the literature's.
 """
 
+import hashlib
+import json
+from collections.abc import Iterator
 from functools import cache
 
 import cv2
 import keras
 import numpy as np
 
+from flowerlib.digests import digest, function_digests
 from flowerlib.errors import FlowerlibError
+from flowerlib.fetch import cache_folder
+from flowerlib.kept import Plan, keep
 from flowerlib.models import backbones
 
 NETWORK, PASSED_PX, SEEN_PX = "efficientnet_lite0", 64, 224
@@ -33,6 +39,28 @@ def features(pictures: np.ndarray) -> np.ndarray:
         some = np.stack([passed(picture) for picture in pictures[start : start + AT_ONCE]])
         found[start : start + len(some)] = np.asarray(_network().predict_on_batch(some))
     return found
+
+
+def of_photographs(photographs: np.ndarray) -> np.ndarray:
+    """``features`` of photographs, kept on disk under their checksum: every generator is compared with the same.
+
+    Args:
+        photographs: uint8 (n, side, side, 3).
+
+    Returns:
+        float32 (n, 1280), a read-only memory map.
+    """
+    seen = hashlib.sha256(np.ascontiguousarray(photographs).tobytes()).hexdigest()
+    functions = function_digests([("picture_features", "features")])
+    parts = {"photographs": seen, "shape": list(photographs.shape), "functions": digest(functions)}
+
+    def blocks(first: int) -> Iterator[np.ndarray]:
+        for start in range(first, len(photographs), AT_ONCE):
+            yield features(photographs[start : start + AT_ONCE])
+
+    plan = Plan("features of photographs", (len(photographs), 1280), len(photographs), "float32", blocks)
+    path = cache_folder() / "features" / f"photographs-{digest(parts)}.npy"
+    return keep(path, json.loads(json.dumps(parts)), plan)
 
 
 def passed(picture: np.ndarray) -> np.ndarray:

@@ -59,7 +59,8 @@ def at_side(model: keras.Model, side_px: int) -> keras.Model:
     if model.inputs[0].shape[1] == side_px:
         return model
     pictures = keras.Input((side_px, side_px, 3), dtype="uint8", name="pictures")
-    fixed = keras.models.clone_model(model, input_tensors=pictures)
+    bare = keras.Model(model.input, model.output)  # Keras would copy the loss too, and refuses one of ours
+    fixed = keras.models.clone_model(bare, input_tensors=pictures)
     fixed.set_weights(model.get_weights())
     return fixed
 

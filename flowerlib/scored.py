@@ -47,7 +47,7 @@ def reference(dataset: Dataset, most: int | None = None) -> Reference:
     parts = {}
     for name, part in split.parts().items():
         images = [dataset.images[index] for index in part.indices[:most]]
-        parts[name] = picture_features.features(np.stack(images))
+        parts[name] = picture_features.of_photographs(np.stack(images))
     return Reference(parts["train"], parts["validation"], parts["test"], split.train.indices[:most])
 
 
@@ -57,21 +57,28 @@ def kid(features: np.ndarray, real: np.ndarray) -> Score:
     return generation.kid(features[:count], real[:count])
 
 
-def by_minutes(generator: Generator, marks: list[Mark], real: np.ndarray, count: int) -> pd.DataFrame:
-    """Columns minutes, value, low, high: KID at each mark; the last mark's weights stay.
+def by_minutes(
+    generator: Generator, marks: list[Mark], real: np.ndarray, count: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """KID at each mark; the last mark's weights stay.
 
     Args:
         generator: whose network it is.
         marks: on its way.
         real: features of the validation photographs.
-        count: of pictures that are made at each mark.
+        count: of pictures that are made at the last mark; a quarter of it at those before.
+
+    Returns:
+        Columns minutes, value, low, high, pictures, and the last mark's pictures, uint8 (count, side, side, 3).
     """
-    rows = []
+    rows, made = [], np.empty(0, np.uint8)
     for mark in marks:
         checkpoints.weights(generator.model).load_weights(mark.weights)
-        found = kid(picture_features.features(sampling.sample(generator, count, seed=SEED)), real)
-        rows.append({"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high})
-    return pd.DataFrame(rows)
+        made = sampling.sample(generator, count if mark is marks[-1] else max(4, count // 4), seed=SEED)
+        found = kid(picture_features.features(made), real)
+        row = {"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high}
+        rows.append(row | {"pictures": len(made)})
+    return pd.DataFrame(rows), made
 
 
 def of_record(run: str, profile: str) -> pd.DataFrame:

@@ -34,9 +34,11 @@ def test_more_bits_are_nearer_and_the_range_is_no_worse_than_the_whole_one():
 
 def test_a_copy_is_rounded_and_depthwise_kernels_biases_and_the_network_itself_stay():
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(5)]
-    )
+    x = pictures = keras.Input((8, 8, 3))
+    for layer in (layers.Conv2D(4, 3), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(5)):
+        x = layer(x)
+    model = keras.Model(pictures, x)
+    model.compile("sgd", lambda targets, logits: logits)
     before = [each.numpy() for each in model.weights]
     copy = fewer_bits.rounded(model, 3)
     for weight, old, new in zip(model.weights, before, copy.weights, strict=True):

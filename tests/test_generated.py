@@ -3,10 +3,22 @@
 import itertools
 import json
 
+import keras
 import numpy as np
 import pytest
 
-from flowerlib import data, generated, processes, recipes, reconstructed, sampling, scored, splits, synthetic
+from flowerlib import (
+    data,
+    generated,
+    picture_features,
+    processes,
+    recipes,
+    reconstructed,
+    sampling,
+    scored,
+    splits,
+    synthetic,
+)
 from flowerlib.errors import FlowerlibError
 
 COUNT = 24
@@ -177,3 +189,42 @@ def test_kid_by_minutes_is_read_from_a_record_or_its_run_is_named(tmp_path, monk
     rows = {"columns": ["minutes", "value", "low", "high"], "rows": [[1.0, 0.5, 0.4, 0.6], [2.0, 0.3, 0.2, 0.4]]}
     (tmp_path / "keras-diffusion" / "record.json").write_text(json.dumps({"tables": {"kid_by_minutes": rows}}))
     assert scored.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]
+
+
+def test_by_minutes_the_last_pictures_are_those_of_the_trained_weights(monkeypatch):
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(scored.picture_features, "features", lambda made: random.normal(size=(len(made), 8)))
+    generator, dataset, split = trained("keras-diffusion", 32, **{"model.widths": "[8, 16]", "budget.marks": 2})
+    _, marks = generated.fit_or_load(generator, dataset, split)
+    table, made = scored.by_minutes(generator, marks, random.normal(size=(12, 8)), 12)
+    assert list(table) == ["minutes", "value", "low", "high", "pictures"] and table["pictures"].tolist() == [4, 12]
+    generated.fit_or_load(generator, dataset, split)
+    np.testing.assert_array_equal(made, sampling.sample(generator, 12, seed=scored.SEED))
+
+
+def test_features_of_photographs_are_computed_once(monkeypatch):
+    photographs, calls = synthetic.draw(FINE * 20, np.arange(COUNT), 32)[0], []
+
+    def features(some):
+        calls.append(len(some))
+        return np.repeat(some.mean(axis=(1, 2, 3), dtype=np.float32)[:, None], 1280, axis=1)
+
+    monkeypatch.setattr(picture_features, "features", features)
+    first = picture_features.of_photographs(photographs)
+    np.testing.assert_allclose(first[:, 7], photographs.mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_array_equal(picture_features.of_photographs(photographs), first)
+    assert sum(calls) == COUNT
+    picture_features.of_photographs(photographs[::-1])
+    assert sum(calls) == 2 * COUNT
+
+
+def test_half_precision_keeps_weights_answers_and_the_noise_level_whole():
+    generator, *_ = trained("ours-diffusion", 32, **{"model.widths": "[16, 32]", "budget.precision": "bfloat16"})
+    model = generator.model
+    assert {each.dtype for each in model.weights} == {"float32"} and model.outputs[0].dtype == "float32"
+    assert {layer.compute_dtype for layer in model.layers if "conv2d" in layer.name} == {"bfloat16"}
+    assert model.get_layer("noise_level").output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    again, *_ = trained("ours-diffusion", 32, **{"model.widths": "[16, 32]"})
+    one, other = (sampling.sample(each, 4, seed=1).astype(float) for each in (generator, again))
+    assert np.abs(one - other).mean() < 12 < np.abs(one - one[::-1]).mean()

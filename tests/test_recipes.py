@@ -19,7 +19,14 @@ REDUCIBLE |= {f"heads.{name}" for name in ("learning_rates", "momenta", "draws",
 REDUCIBLE |= {
     f"quantization.{name}" for name in ("representative", "runs", "part", "outlines", "compared", "packed", "bits")
 }
-REDUCIBLE |= {"budget.minutes", "budget.steps", "budget.marks", "generation.samples", "generation.photographs"}
+REDUCIBLE |= {
+    "budget.minutes",
+    "budget.steps",
+    "budget.marks",
+    "budget.precision",
+    "generation.samples",
+    "generation.photographs",
+}
 REDUCIBLE |= {
     f"explanation.{name}"
     for name in ("photographs", "stable", "randomized", "drawn", "copies", "pieces", "steps", "flipped")

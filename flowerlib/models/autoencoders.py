@@ -39,7 +39,8 @@ def hughes_unet(size_px: int = 96, skips: bool = True) -> keras.Model:
         x = layers.Concatenate()([x, seen]) if skips else x
         for _ in range(2):
             x = _convolution(width)(x)
-    return keras.Model(pictures, layers.Conv2D(3, 1, name="picture")(x), name="hughes_unet")
+    made = layers.Conv2D(3, 1, dtype="float32", name="picture")(x)
+    return keras.Model(pictures, made, name="hughes_unet")
 
 
 def shen_autoencoder(size_px: int = 96) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Networks that take noise away. Every builder takes and returns float32 arrays of one shape."""
+"""Networks that take noise away. Every builder takes and returns float32 arrays of one shape, whatever is between."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,8 @@ class NoiseEmbedding(layers.Layer):
     """The noise power as sines and cosines of frequencies from 1 to 1,000 (Vaswani et al. 2017, section 3.5)."""
 
     def __init__(self, width: int = 32, **options: object) -> None:
-        super().__init__(**options)
+        # Of a product of a thousand, bfloat16 would keep no digit behind the point.
+        super().__init__(**{"dtype": "float32", **options})
         self.width = width
 
     def call(self, power: keras.KerasTensor) -> keras.KerasTensor:
@@ -51,9 +52,8 @@ def keras_unet(size_px: int = 64, widths: Sequence[int] = (32, 64, 96, 128), dep
         x = layers.UpSampling2D(2, interpolation="bilinear")(x)
         for _ in range(depth):
             x = _keras_block(layers.Concatenate()([x, maps.pop()]), width)
-    return keras.Model(
-        [noisy, power], layers.Conv2D(3, 1, kernel_initializer="zeros", name="said")(x), name="keras_unet"
-    )
+    said = layers.Conv2D(3, 1, kernel_initializer="zeros", dtype="float32", name="said")(x)
+    return keras.Model([noisy, power], said, name="keras_unet")
 
 
 def _keras_block(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
@@ -107,7 +107,9 @@ def conditional_unet(
         if number:
             x = layers.Conv2DTranspose(widths[number - 1], 2, strides=2)(x)
     x = layers.Activation("swish")(layers.GroupNormalization(16)(x))
-    said = layers.Conv2DTranspose(channels, patch, strides=patch, kernel_initializer="zeros", name="said")(x)
+    said = layers.Conv2DTranspose(
+        channels, patch, strides=patch, kernel_initializer="zeros", dtype="float32", name="said"
+    )(x)
     return keras.Model([noisy, power, label], said, name="conditional_unet")
 
 
@@ -152,7 +154,7 @@ def shen_denoiser(
         x = layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation="relu", name=f"up{level}_1")(x)
         x = _convolution(width, f"up{level}_2")(x)
         x = _convolution(after, f"up{level}_3")(layers.Concatenate(name=f"seen{level}")([x, seen]))
-    cleaner = layers.Conv2D(latent, 3, padding="same", name="output")(x)
+    cleaner = layers.Conv2D(latent, 3, padding="same", dtype="float32", name="output")(x)
     return keras.Model(noisy, cleaner, name="shen_denoiser")
 
 
