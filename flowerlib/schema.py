@@ -287,7 +287,7 @@ class Budget(Values):
     marks: int = Field(5, ge=1, le=20, description="times on the way whose weights are kept")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of a generator's arithmetic; weights and answers stay float32. bfloat16 is two to three times as"
+        description="of the arithmetic; weights and answers stay float32. bfloat16 is two to three times as"
         " fast where the processor has AMX, and slower where it has not",
     )
 
