@@ -102,7 +102,8 @@ def outline(run: str, profile: str, beside: Network) -> Network:
         raise FlowerlibError(f"{run}: an outline is shown the pictures of {beside.dataset.name}")
     recipe = recipe.model_copy(update={"needs": ()})
     model = finetuning.build(recipe, beside.split)
-    model.trainable = True  # as Keras builds a network: an optimizer then keeps its state for every layer
+    for layer in model.layers:  # as Keras builds a network: an optimizer then keeps its state for every layer
+        layer.trainable = True
     return Network(recipe, model, beside.dataset, beside.split)
 
 
@@ -249,13 +250,14 @@ def packed(network: Network, bits: tuple[int, ...], count: int) -> pd.DataFrame:
 
 
 def smallest(found: pd.DataFrame, least: float) -> int:
-    """The bits of the file of ``packed`` that packs smallest among those accurate enough; else of the most accurate.
+    """The bits of the file of ``packed`` that packs smallest among the surely accurate ones; else the most accurate.
 
     Args:
         found: from ``packed``.
-        least: accuracy on the validation part that is enough.
+        least: accuracy that is enough; the whole interval on the validation part has to lie above it, because what is
+            chosen for a score on few photographs scores a little less on others.
     """
-    enough = found[found["accuracy"] >= least]
+    enough = found[found["low"] >= least]
     row = enough.sort_values("packed MB").iloc[0] if len(enough) else found.sort_values("accuracy").iloc[-1]
     return int(row["bits"])
 

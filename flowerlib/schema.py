@@ -271,7 +271,7 @@ class Quantization(Values):
     outlines: tuple[str, ...] = Field((), description="runs with random weights: size and speed of their files alone")
     compared: int = Field(32, ge=1, le=1000, description="validation photographs that layers are compared on")
     packed: str = Field("", description="run whose network is also exported with fewer values a weight")
-    bits: tuple[int, ...] = Field((6, 5, 4), description="of those weights, tried besides eight")
+    bits: tuple[int, ...] = Field((7, 6, 5, 4), description="of those weights, tried besides eight")
 
 
 class Budget(Values):
