@@ -7,7 +7,8 @@ shows depends on seed and step alone, so that a killed run goes on where its las
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,17 @@ class Mark:
     minutes: float
     steps: int
     weights: Path
+
+
+@contextmanager
+def precision(budget: Budget) -> Iterator[None]:
+    """Layers that are built meanwhile compute as the budget says; their weights are float32 always."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if budget.precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def compile_for(model: keras.Model, budget: Budget) -> None:

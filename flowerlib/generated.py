@@ -4,8 +4,7 @@ Three processes share one training: Hughes's and Shen's learn to give the level 
 (``processes``), ours learns of any noise level, which it is told (``diffusion``).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -71,10 +70,10 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> Generator:
     Raises:
         FlowerlibError: an autoencoder that was not trained here.
     """
-    assert recipe.model is not None and recipe.data is not None and recipe.generation is not None
+    assert recipe.data is not None and recipe.generation is not None and recipe.budget is not None
     space = _latent(recipe, dataset, split) if recipe.generation.latent else _pixels(recipe)
     set_seeds(recipe.seed)
-    with _precision(recipe):
+    with budget.precision(recipe.budget):
         return Generator(recipe, _network(recipe, space, len(split.names)), space, split.names)
 
 
@@ -89,18 +88,6 @@ def _network(recipe: Recipe, space: Space, classes: int) -> keras.Model:
     if builder == "shen_denoiser":
         return denoisers.shen_denoiser(**options)
     return denoisers.BUILDERS[builder](space.shape[0], **options)
-
-
-@contextmanager
-def _precision(recipe: Recipe) -> Iterator[None]:
-    """Layers that are built meanwhile compute as the budget says."""
-    assert recipe.budget is not None
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.budget.precision == "bfloat16" else "float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _pixels(recipe: Recipe) -> Space:

@@ -25,12 +25,15 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> keras.Model:
         dataset: the pictures.
         split: its parts; components are fitted on the training part.
     """
-    assert recipe.model is not None and recipe.data is not None
+    assert recipe.model is not None and recipe.data is not None and recipe.budget is not None
     set_seeds(recipe.seed)
-    model = autoencoders.BUILDERS[recipe.model.builder](recipe.data.size_px, **recipe.model.options())
+    with budget.precision(recipe.budget):
+        model = autoencoders.BUILDERS[recipe.model.builder](recipe.data.size_px, **recipe.model.options())
     if recipe.model.builder == "patch_autoencoder":
-        blocks = reconstruction.fit_blocks(dataset.images[split.train.indices], seed=recipe.seed)
-        autoencoders.start_linear(model, blocks.mean, blocks.components)
+        components = model.get_layer("to_blocks").kernel.shape
+        side = round((components[0] / 3) ** 0.5)
+        known = reconstruction.fit_wide(dataset.images[split.train.indices], side, components[1], seed=recipe.seed)
+        autoencoders.start_linear(model, *known)
     return model
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy.linalg
 from skimage.metrics import structural_similarity
 from sklearn.decomposition import PCA
 
@@ -13,6 +14,7 @@ from flowerlib.metrics import Score
 
 SIDE, LATENT = 8, 64  # of a block, as many of its components as Shen's latent has numbers
 BLOCKS = 100_000  # that components are fitted on
+SHIFTS = 4  # grids of wide blocks
 NORMAL = 1.96  # half a 95 % interval of a mean, in standard errors
 
 
@@ -109,6 +111,39 @@ def fit_blocks(pictures: np.ndarray, *, latent: int = LATENT, seed: int = 0) -> 
         np.concatenate([blocks - np.tile(mean, 64), np.tile(mean, 64) - blocks])
     )
     return Blocks(mean, fitted.components_)
+
+
+def fit_wide(pictures: np.ndarray, side: int, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Components of wide blocks, which know more of what pixels have in common than narrow ones do.
+
+    Blocks are taken on ``SHIFTS`` grids drawn at random, and in a mirror; their second moments are added up, because
+    the blocks themselves would fill the memory.
+
+    Args:
+        pictures: uint8 (n, size, size, 3), size at least ``side``; the training part.
+        side: of a block.
+        count: how many components are kept.
+        seed: of the grids.
+
+    Returns:
+        Mean of each channel, float64 (3,), and components float64 (count, side * side * 3), orthonormal, pixels row by
+        row, channels last, about the channels' means.
+    """
+    random, size = np.random.default_rng(seed), pictures.shape[1]
+    mean = pictures.reshape(-1, 3).mean(axis=0) / 255
+    moments = np.zeros((side * side * 3,) * 2)
+    room = min(side, size - side + 1)
+    grids = [(0, 0), *random.integers(0, room, (SHIFTS - 1, 2)).tolist()]
+    for some in np.array_split(pictures, -(-len(pictures) // 500)):
+        for top, left in grids:
+            rows, columns = (size - top) // side, (size - left) // side
+            part = some[:, top : top + rows * side, left : left + columns * side] / np.float32(255) - mean
+            for shown in (part, part[:, :, ::-1]):
+                cut = shown.reshape(len(some), rows, side, columns, side, 3).transpose(0, 1, 3, 2, 4, 5)
+                blocks = cut.reshape(-1, side * side * 3).astype(np.float32)
+                moments += blocks.T @ blocks
+    _, vectors = scipy.linalg.eigh(moments, subset_by_index=(len(moments) - count, len(moments) - 1))
+    return mean, vectors[:, ::-1].T.copy()
 
 
 def _blocks(pictures: np.ndarray) -> np.ndarray:

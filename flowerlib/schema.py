@@ -54,7 +54,7 @@ class Model(Values):
     pooling: Literal["average", "flatten"] | None = None
     hidden: tuple[int, ...] | None = Field(None, description="widths of the head's hidden dense layers")
     depth: int | None = Field(None, ge=1, le=8, description="residual blocks of each level of a U-Net")
-    patch: int | None = Field(None, ge=1, le=16, description="side of the patches that a U-Net folds a picture into")
+    patch: int | None = Field(None, ge=1, le=64, description="side of the patches that a picture is folded into")
     bottleneck: tuple[int, ...] | None = Field(None, description="widths of the convolutions at a U-Net's bottom")
     skips: bool | None = Field(None, description="whether a U-Net's second half sees the first half's maps")
     output_bias: Literal["zeros", "proportions", "log_priors"] = "zeros"
@@ -287,7 +287,7 @@ class Budget(Values):
     marks: int = Field(5, ge=1, le=20, description="times on the way whose weights are kept")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of a generator's arithmetic; weights and answers stay float32. bfloat16 is two to three times as"
+        description="of the arithmetic; weights and answers stay float32. bfloat16 is two to three times as"
         " fast where the processor has AMX, and slower where it has not",
     )
 

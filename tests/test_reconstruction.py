@@ -58,12 +58,28 @@ def test_no_other_components_reconstruct_blocks_better():
     assert best <= ours < 1.1 * best  # ours knows the mean of a channel, not that of each pixel of a block
 
 
+def test_components_of_wide_blocks_are_those_of_a_full_decomposition(monkeypatch):
+    monkeypatch.setattr(reconstruction, "SHIFTS", 1)  # the grid of the blocks below alone
+    mean, components = reconstruction.fit_wide(PICTURES, 16, 100)
+    np.testing.assert_allclose(components @ components.T, np.eye(100), atol=1e-6)
+    np.testing.assert_allclose(mean, NUMBERS.reshape(-1, 3).mean(axis=0, dtype=np.float64), atol=1e-6)
+    both = np.concatenate([NUMBERS, NUMBERS[:, :, ::-1]]).astype(np.float64) - mean
+    cut = both.reshape(80, 2, 16, 2, 16, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 768)
+    singular = np.linalg.svd(cut, compute_uv=False)
+    lost = np.square(cut - cut @ components.T @ components).sum()
+    assert lost == pytest.approx(np.square(singular[100:]).sum(), rel=1e-3)  # no 100 others lose less (Eckart, Young)
+
+
 def test_our_network_begins_at_the_components_of_blocks():
-    blocks = reconstruction.fit_blocks(PICTURES)
-    model = autoencoders.patch_autoencoder(32)
-    autoencoders.start_linear(model, blocks.mean, blocks.components)
+    mean, components = reconstruction.fit_wide(PICTURES, 16, 256)
+    model = autoencoders.patch_autoencoder(32, patch=16)
+    autoencoders.start_linear(model, mean, components)
     made = np.asarray(model.predict_on_batch(NUMBERS[:8]))
-    np.testing.assert_allclose(made, blocks.decode(blocks.encode(NUMBERS[:8])), atol=1e-4)
+    level = np.tile(mean, 256)
+    cut = NUMBERS[:8].reshape(8, 2, 16, 2, 16, 3).transpose(0, 1, 3, 2, 4, 5).reshape(8, 2, 2, 768) - level
+    back = (cut @ components.T @ components + level).reshape(8, 2, 2, 16, 16, 3).transpose(0, 1, 3, 2, 4, 5)
+    np.testing.assert_allclose(made, back.reshape(8, 32, 32, 3), atol=1e-4)
+    assert model.get_layer(autoencoders.LATENT).output.shape == (None, 4, 4, 64)
 
 
 def test_our_latent_has_as_many_numbers_as_shens_and_nothing_passes_it_by():
@@ -98,7 +114,8 @@ def test_interpolation_begins_and_ends_at_the_reconstructions():
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("shen-autoencoder", 40), ("ours-autoencoder", 300), ("hughes-autoencoder-cut", 40)]
+    ("name", "steps"),
+    [("shen-autoencoder", 40), ("ours-autoencoder@model.patch=8", 300), ("hughes-autoencoder-cut", 40)],
 )
 def test_a_recipe_trains_its_autoencoder_and_gets_better(name, steps, tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path))

@@ -66,35 +66,35 @@ def shen_autoencoder(size_px: int = 96) -> keras.Model:
     return keras.Model(pictures, x, name="shen_autoencoder")
 
 
-def patch_autoencoder(size_px: int = 96, width: int = 192, depth: int = 3, latent: int = 64) -> keras.Model:
-    """Ours: blocks of 8x8 pixels as ``latent`` numbers each, on a linear path, and what their neighbours add to it.
+def patch_autoencoder(
+    size_px: int = 96, patch: int = 32, width: int = 64, depth: int = 2, latent: int = 64
+) -> keras.Model:
+    """Ours: wide blocks of pixels on a linear path, and convolutions that mend what the blocks leave at their borders.
 
-    The linear path can begin as the principal components of blocks (``start_linear``); the rest begins at zero, so that
-    training starts from what they reconstruct. Nothing but the latent leads to the second half.
+    The linear path is set to the principal components of blocks (``start_linear``) and does not learn; the rest begins
+    at zero, so that training starts from what they reconstruct. Nothing but the latent leads to the second half.
 
     Args:
-        size_px: side of the square picture, a multiple of 8.
-        width: channels of the correcting convolutions.
-        depth: residual blocks of each half.
-        latent: numbers a block.
+        size_px: side of the square picture, a multiple of ``patch``.
+        patch: side of a block, a multiple of 8.
+        width: channels of the mending convolutions.
+        depth: residual blocks of them.
+        latent: numbers for each 8x8 pixels.
 
     Returns:
         A model from float32 (batch, size, size, 3) to the same, not bounded, with a latent of (12, 12, 64).
     """
     pictures = keras.Input((size_px, size_px, 3), name="pictures")
-    linear = layers.Conv2D(latent, 8, strides=8, name="to_blocks")(pictures)  # (B, 12, 12, 64)
-    x = layers.Conv2D(width // 2, 4, strides=4, activation="swish")(pictures)  # (B, 24, 24, 96)
-    x = _residual(layers.Conv2D(width, 3, strides=2, padding="same")(x), width, depth)
-    x = layers.Conv2D(latent, 1, kernel_initializer="zeros")(x)
-    seen = layers.Add(name=LATENT)([linear, x])
-    linear = layers.Conv2DTranspose(3, 8, strides=8, name="from_blocks")(seen)
-    x = _residual(layers.Conv2D(width, 3, padding="same")(seen), width, depth)
-    x = layers.Conv2DTranspose(width // 2, 2, strides=2, activation="swish")(x)  # (B, 24, 24, 96)
-    x = _residual(x, width // 2, 1)
-    x = layers.Conv2DTranspose(32, 2, strides=2, activation="swish")(x)  # (B, 48, 48, 32)
-    x = layers.Conv2D(32, 3, padding="same", activation="swish")(x)
-    x = layers.Conv2DTranspose(3, 2, strides=2, kernel_initializer="zeros")(x)
-    return keras.Model(pictures, layers.Add(name="picture")([linear, x]), name="patch_autoencoder")
+    cells, numbers = patch // 8, latent * (patch // 8) ** 2
+    x = _folded(pictures, patch)  # (B, 3, 3, 3072)
+    x = layers.Dense(numbers, trainable=False, name="to_blocks")(x)  # (B, 3, 3, 1024)
+    seen = _unfolded(x, cells, name=LATENT)  # (B, 12, 12, 64)
+    x = layers.Dense(3 * patch**2, trainable=False, name="from_blocks")(_folded(seen, cells))
+    linear = _unfolded(x, patch)
+    x = layers.Conv2D(width, 3, padding="same")(_folded(linear, 4))  # (B, 24, 24, 64)
+    x = layers.Activation("swish")(_residual(x, width, depth))
+    x = layers.Conv2D(3 * 4**2, 3, padding="same", kernel_initializer="zeros")(x)
+    return keras.Model(pictures, layers.Add(name="picture")([linear, _unfolded(x, 4)]), name="patch_autoencoder")
 
 
 def start_linear(model: keras.Model, mean: np.ndarray, components: np.ndarray) -> None:
@@ -103,11 +103,25 @@ def start_linear(model: keras.Model, mean: np.ndarray, components: np.ndarray) -
     Args:
         model: from ``patch_autoencoder``.
         mean: float (3,), of each channel of pictures in [0, 1].
-        components: float (latent, 192), orthonormal; of blocks of 8x8 pixels, rows first, channels last.
+        components: float (numbers, side * side * 3), orthonormal; pixels row by row, channels last.
     """
-    kernels = components.reshape(-1, 8, 8, 3).transpose(1, 2, 3, 0)  # (8, 8, 3, latent), as both layers keep it
-    model.get_layer("to_blocks").set_weights([kernels, -components @ np.tile(mean, 64)])
-    model.get_layer("from_blocks").set_weights([kernels, mean])
+    level = np.tile(mean, components.shape[1] // 3)
+    model.get_layer("to_blocks").set_weights([components.T, -components @ level])
+    model.get_layer("from_blocks").set_weights([components, level])
+
+
+def _folded(x: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    """(B, rows, columns, channels) -> (B, rows / side, columns / side, side * side * channels)."""
+    rows, columns, channels = x.shape[1] // side, x.shape[2] // side, x.shape[3]
+    x = layers.Reshape((rows, side, columns, side, channels))(x)
+    return layers.Reshape((rows, columns, side * side * channels))(layers.Permute((1, 3, 2, 4, 5))(x))
+
+
+def _unfolded(x: keras.KerasTensor, side: int, name: str | None = None) -> keras.KerasTensor:
+    """The way back from ``_folded``."""
+    rows, columns, channels = x.shape[1], x.shape[2], x.shape[3] // side**2
+    x = layers.Permute((1, 3, 2, 4, 5))(layers.Reshape((rows, columns, side, side, channels))(x))
+    return layers.Reshape((rows * side, columns * side, channels), name=name)(x)
 
 
 def halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
