@@ -25,7 +25,7 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
         metadata: what the exporter is to know of the run, stored in the executed notebook.
 
     Raises:
-        FlowerlibError: an unknown parameter, a cell that failed, a kernel that was killed.
+        FlowerlibError: an unknown parameter, a cell that failed, a kernel that was killed or did not start.
     """
     part, failed = target.with_suffix(".part.ipynb"), target.with_suffix(".failed.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,11 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
         raise FlowerlibError(
             f"{target.stem}: the kernel was killed, most likely because memory ran out;"
             f" a training goes on at its last epoch when run again (see {_short(failed)})"
+        ) from None
+    except RuntimeError as error:  # jupyter_client's, of a kernel that died before it answered
+        part.unlink(missing_ok=True)
+        raise FlowerlibError(
+            f"{target.stem}: the kernel did not start ({error}): is memory free, and does `python -m ipykernel` start?"
         ) from None
     finally:
         os.environ.pop(HEADLESS)

@@ -128,7 +128,8 @@ def depths(tables: Mapping[str, pd.DataFrame]) -> Figure:
         ax.plot(np.arange(1, len(table) + 1), table["error"], color=BLUE, linestyle="-", marker=".", markersize=3)
         worst = int(table["error"].argmax())
         ax.plot(worst + 1, table["error"].iloc[worst], "D", color="black", markersize=4)
-        ax.set_title(wrap(f"{network}; worst: {table['layer'].iloc[worst]}", WIDTH_IN / len(axes) - 0.3))
+        layer = table["layer"].iloc[worst].replace("_", " ")  # which a line may be broken at
+        ax.set_title(wrap(f"{network}; worst: {layer}", WIDTH_IN / len(axes) - 0.3))
         ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.grid()
     axes[0].set_ylim(0)

@@ -26,14 +26,14 @@ def history(epochs=100):
 
 RUNS = {f"model{i}": history() for i in range(1, 8)} | {"model7_0.001": history()}
 MATRICES = {name: RANDOM.integers(0, 30, (5, 5)) for name in RUNS}
-LAYERS = pd.DataFrame({"layer": [f"block_{i}_project" for i in range(60)], "error": RANDOM.random(60)})
+LAYERS = pd.DataFrame({"layer": [f"batch_normalization_{i}" for i in range(60)], "error": RANDOM.random(60)})
 DRAWN = {
     "accuracy": lambda: panels.histories(RUNS),
     "loss": lambda: panels.histories(RUNS, "loss"),
     "one": lambda: panels.histories({"alone": history(3)}),
     "sixteen": lambda: panels.histories({f"a run {i}": history() for i in range(16)}),
     "confusions": lambda: panels.confusions(MATRICES, NAMES),
-    "depths": lambda: panels.depths({f"network {i}": LAYERS for i in range(3)}),
+    "depths": lambda: panels.depths({f"ours-transfer-mobilenet {i}": LAYERS for i in range(4)}),
     "two confusions": lambda: panels.confusions(dict(list(MATRICES.items())[:2]), NAMES),
 }
 
@@ -87,4 +87,4 @@ def test_the_layer_with_the_largest_error_is_marked_and_named():
         [mark] = [line for line in ax.lines if line.get_marker() == "D"]
         worst = int(LAYERS["error"].argmax())
         assert mark.get_xdata().tolist() == [worst + 1]
-        assert LAYERS["layer"][worst] in ax.get_title("left").replace("\n", "")
+        assert LAYERS["layer"][worst].replace("_", " ") in ax.get_title("left").replace("\n", " ")

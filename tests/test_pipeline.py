@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from flowerlib import __main__ as command_line
-from flowerlib import batch, digests, fetch, graph, pipeline, recipes, report, summary
+from flowerlib import batch, digests, execution, fetch, graph, pipeline, recipes, report, summary
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME
 
@@ -354,6 +354,14 @@ def test_a_failed_notebook_is_kept_for_reading_and_its_error_said_in_one_line(ho
 def test_an_error_of_ours_in_a_cell_is_said_in_its_own_words(house: House) -> None:
     house.write_notebook("from flowerlib.errors import FlowerlibError\nraise FlowerlibError('turn it off and on')")
     assert refusal("alone").startswith("turn it off and on (")
+
+
+def test_a_kernel_that_does_not_start_is_one_line(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", dies)
+    assert "alone: the kernel did not start (Kernel died before replying" in refusal("alone")
 
 
 def test_a_killed_kernel_is_said_to_have_run_out_of_memory(house: House) -> None:
