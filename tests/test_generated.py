@@ -57,6 +57,7 @@ def trained(run, side, **changes):
         ("hughes-diffusion", {"data.size_px": 32}),
         ("keras-diffusion", {"data.size_px": 32, "model.widths": "[8, 16, 24]"}),
         ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]"}),
+        ("ours-diffusion-64", {"data.size_px": 32, "model.widths": "[16, 32]"}),
         ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]", "generation.target": "epsilon"}),
     ],
 )
