@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from flowerlib import budget, data, diffusion, digests, networks, processes, recipes, reconstructed, splits
+from flowerlib import budget, data, diffusion, digests, enlarging, networks, processes, recipes, reconstructed, splits
 from flowerlib.budget import Mark
 from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
@@ -71,7 +71,7 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> Generator:
         FlowerlibError: an autoencoder that was not trained here.
     """
     assert recipe.data is not None and recipe.generation is not None and recipe.budget is not None
-    space = _latent(recipe, dataset, split) if recipe.generation.latent else _pixels(recipe)
+    space = _latent(recipe, dataset, split) if recipe.generation.latent else _pixels(recipe, dataset, split)
     set_seeds(recipe.seed)
     with budget.precision(recipe.budget):
         return Generator(recipe, _network(recipe, space, len(split.names)), space, split.names)
@@ -90,13 +90,21 @@ def _network(recipe: Recipe, space: Space, classes: int) -> keras.Model:
     return denoisers.BUILDERS[builder](space.shape[0], **options)
 
 
-def _pixels(recipe: Recipe) -> Space:
-    """Pixels as each process takes them: from 0 to 1, diffusion's from -1 to 1."""
+def _pixels(recipe: Recipe, dataset: Dataset, split: Split) -> Space:
+    """Pixels as each process takes them: from 0 to 1, diffusion's from -1 to 1, of half the side where it says so."""
     assert recipe.data is not None and recipe.generation is not None
-    shape = (recipe.data.size_px, recipe.data.size_px, 3)
+    side = recipe.data.size_px
     if recipe.generation.process == "hughes":
-        return Space(shape, lambda pictures: pictures, lambda arrays: arrays, None)
-    return Space(shape, lambda pictures: 2 * pictures - 1, lambda arrays: (arrays + 1) / 2, (-1.0, 1.0))
+        return Space((side, side, 3), lambda pictures: pictures, lambda arrays: arrays, None)
+    if recipe.generation.enlarged:
+        enlarger = enlarging.fit(dataset.images[split.train.indices], seed=recipe.seed)
+        return Space(
+            (side // 2, side // 2, 3),
+            lambda pictures: 2 * enlarging.halve(pictures) - 1,
+            lambda arrays: enlarger.enlarge((arrays + 1) / 2),
+            (-1.0, 1.0),
+        )
+    return Space((side, side, 3), lambda pictures: 2 * pictures - 1, lambda arrays: (arrays + 1) / 2, (-1.0, 1.0))
 
 
 def _latent(recipe: Recipe, dataset: Dataset, split: Split) -> Space:

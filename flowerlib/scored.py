@@ -1,7 +1,7 @@
 """Scores of a generator's pictures that need no eye: against photographs, step by step, minute by minute."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,27 @@ def of_record(run: str, profile: str) -> pd.DataFrame:
         raise FlowerlibError(f"{run} has no KID by minutes: python -m flowerlib run '{run}' --profile {profile}")
     found = tables["kid_by_minutes"]
     return pd.DataFrame(found["rows"], columns=found["columns"])
+
+
+def arms(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Racers, which have several marks, and what departs from them and has one, beside them after as many minutes.
+
+    Args:
+        tables: run -> ``of_record``; an arm's name begins with its racer's.
+
+    Returns:
+        The racers' tables, and columns run, minutes, KID, low, high, racer, its KID, its low, its high.
+    """
+    racers, rows = {name: table for name, table in tables.items() if len(table) > 1}, []
+    for name, table in tables.items():
+        if name in racers:
+            continue
+        racer = max((each for each in racers if name.startswith(each)), key=len)
+        [mine], marks = table.to_dict("records"), racers[racer]
+        its = marks.iloc[(marks["minutes"] - mine["minutes"]).abs().argmin()]
+        row = {"run": name, "minutes": mine["minutes"], "KID": mine["value"], "low": mine["low"], "high": mine["high"]}
+        rows.append(row | {"racer": racer, "its KID": its["value"], "its low": its["low"], "its high": its["high"]})
+    return racers, pd.DataFrame(rows)
 
 
 def by_step(generator: Generator, real: np.ndarray, steps: int, count: int) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from flowerlib import (
@@ -56,6 +57,7 @@ def trained(run, side, **changes):
         ("hughes-diffusion", {"data.size_px": 32}),
         ("keras-diffusion", {"data.size_px": 32, "model.widths": "[8, 16, 24]"}),
         ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]"}),
+        ("ours-diffusion-64", {"data.size_px": 32, "model.widths": "[16, 32]"}),
         ("ours-diffusion", {"data.size_px": 32, "model.widths": "[16, 32]", "generation.target": "epsilon"}),
     ],
 )
@@ -228,3 +230,18 @@ def test_half_precision_keeps_weights_answers_and_the_noise_level_whole():
     again, *_ = trained("ours-diffusion", 32, **{"model.widths": "[16, 32]"})
     one, other = (sampling.sample(each, 4, seed=1).astype(float) for each in (generator, again))
     assert np.abs(one - other).mean() < 12 < np.abs(one - one[::-1]).mean()
+
+
+def test_an_arm_stands_beside_its_racer_after_as_many_minutes():
+    columns = ["minutes", "value", "low", "high", "pictures"]
+    racer = pd.DataFrame(
+        [[3.1, 0.5, 0.4, 0.6, 250], [6, 0.4, 0.3, 0.5, 250], [9, 0.3, 0.2, 0.4, 1000]], columns=columns
+    )
+    tables = {"shen": racer, "shen-diffusion": racer.assign(value=[0.9, 0.8, 0.7])}
+    tables["shen-diffusion@seed=2"] = pd.DataFrame([[3.0, 0.6, 0.5, 0.7, 1000]], columns=columns)
+    racers, arms = scored.arms(tables)
+    assert list(racers) == ["shen", "shen-diffusion"]
+    assert arms[["run", "KID", "racer", "its KID"]].to_numpy().tolist() == [
+        ["shen-diffusion@seed=2", 0.6, "shen-diffusion", 0.9]
+    ]
+    assert scored.arms({"shen": racer})[1].empty
