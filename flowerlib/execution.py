@@ -34,7 +34,8 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
     _print_kernel_output()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up notices drown the progress
     os.environ[HEADLESS] = str(os.getpid())
-    settings = {"cwd": source.parent, "kernel_name": "python3", "progress_bar": False, "log_output": True}
+    settings: dict[str, Any] = {"cwd": source.parent, "kernel_name": "python3"}
+    settings |= {"progress_bar": False, "log_output": True, "extra_arguments": _extensions()}
     try:
         papermill.execute_notebook(source, part, parameters, **settings)
     except PapermillExecutionError as error:
@@ -58,6 +59,18 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
     notebook.metadata["flowerlib"] = metadata
     nbformat.write(notebook, part)
     part.replace(target)
+
+
+def _extensions() -> list[str]:
+    """What the kernel loads before the first cell."""
+    if os.environ.get("FLOWERLIB_DEVICES", "1") == "1":  # TensorFlow need not be imported to know
+        return []
+    from flowerlib import replicas
+
+    if (count := replicas.wanted()) is None:
+        return []
+    replicas.check(count)  # here, because a kernel goes on without an extension that fails
+    return ["--IPKernelApp.extra_extensions=flowerlib.replicas"]
 
 
 def _check_parameters(source: Path, parameters: dict[str, str]) -> None:

@@ -105,11 +105,12 @@ def duration(seconds: float) -> str:
 
 
 def machine() -> str:
-    """Processor and cores of this machine, for the record of a run."""
+    """Processor, cores and devices (``replicas``) that a run has, for its record."""
     name = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             name = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{name}, {os.cpu_count()} cores"
+    devices = os.environ.get("FLOWERLIB_DEVICES", "1")
+    return f"{name}, {os.cpu_count()} cores" + (f", {devices} devices" if devices != "1" else "")

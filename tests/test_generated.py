@@ -107,7 +107,7 @@ def test_a_picture_of_less_contrast_is_learned_from_and_given_back_with_its_own(
 
 
 def test_diffusion_batches_hold_what_the_network_is_taught():
-    recipe, dataset, split = setting("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    recipe, dataset, split = setting("ours-diffusion-64", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
     generator = generated.build(recipe, dataset, split)
     (noisy, power, told), wanted, weights = generated._diffusion_batch(
         generator, dataset, split, np.random.default_rng(0)
@@ -120,7 +120,7 @@ def test_diffusion_batches_hold_what_the_network_is_taught():
 
 
 def test_guidance_0_is_the_model_itself_and_the_class_matters():
-    generator, *_ = trained("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    generator, *_ = trained("ours-diffusion-64", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
     noise = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
     embedding = generator.model.get_layer("classes")
     embedding.set_weights([10 * np.random.default_rng(1).standard_normal(embedding.get_weights()[0].shape)])
@@ -245,3 +245,15 @@ def test_an_arm_stands_beside_its_racer_after_as_many_minutes():
         ["shen-diffusion@seed=2", 0.6, "shen-diffusion", 0.9]
     ]
     assert scored.arms({"shen": racer})[1].empty
+
+
+def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones():
+    recipe, dataset, split = setting("ours-diffusion", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
+    generator = generated.build(recipe, dataset, split)
+    (noisy, *_), wanted, _ = generated._diffusion_batch(generator, dataset, split, np.random.default_rng(0))
+    assert noisy.shape == wanted.shape == (20, 16, 16, 3)
+    pictures = reconstructed.numbers(dataset.images)
+    small = generator.space.into(pictures)
+    again = generator.space.out(small)
+    assert again.shape == pictures.shape
+    np.testing.assert_allclose(generator.space.into(again), small, atol=1e-5)
