@@ -12,7 +12,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from flowerlib.errors import FlowerlibError
-from flowerlib.progress import HEADLESS
+from flowerlib.progress import DEVICES, HEADLESS
 
 
 def execute(source: Path, target: Path, parameters: dict[str, str], metadata: dict[str, Any]) -> None:
@@ -49,7 +49,8 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
             f" a training goes on at its last epoch when run again (see {_short(failed)})"
         ) from None
     except RuntimeError as error:  # jupyter_client's, of a kernel that died before it answered
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.replace(failed)
         raise FlowerlibError(
             f"{target.stem}: the kernel did not start ({error}): is memory free, and does `python -m ipykernel` start?"
         ) from None
@@ -63,13 +64,13 @@ def execute(source: Path, target: Path, parameters: dict[str, str], metadata: di
 
 def _extensions() -> list[str]:
     """What the kernel loads before the first cell."""
-    if os.environ.get("FLOWERLIB_DEVICES", "1") == "1":  # TensorFlow need not be imported to know
+    if os.environ.get(DEVICES, "1") == "1":  # TensorFlow need not be imported to know
         return []
     from flowerlib import replicas
 
     if (count := replicas.wanted()) is None:
         return []
-    replicas.check(count)  # here, because a kernel goes on without an extension that fails
+    replicas.check(count)  # here, where it can be said in one line
     return ["--IPKernelApp.extra_extensions=flowerlib.replicas"]
 
 

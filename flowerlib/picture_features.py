@@ -4,7 +4,6 @@ The features are those of EfficientNet-Lite0, not of InceptionV3, so that a KID 
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from functools import cache
 
@@ -60,7 +59,7 @@ def of_photographs(photographs: np.ndarray) -> np.ndarray:
 
     plan = Plan("features of photographs", (len(photographs), 1280), len(photographs), "float32", blocks)
     path = cache_folder() / "features" / f"photographs-{digest(parts)}.npy"
-    return keep(path, json.loads(json.dumps(parts)), plan)
+    return keep(path, parts, plan)
 
 
 def passed(picture: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import keras
 
 HEADLESS = "FLOWERLIB_HEADLESS"
+DEVICES = "FLOWERLIB_DEVICES"  # that a training is shared out among (``replicas``)
 
 
 class EpochLine:
@@ -112,5 +113,5 @@ def machine() -> str:
             name = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    devices = os.environ.get("FLOWERLIB_DEVICES", "1")
+    devices = os.environ.get(DEVICES, "1")
     return f"{name}, {os.cpu_count()} cores" + (f", {devices} devices" if devices != "1" else "")

@@ -5,6 +5,7 @@ top of a notebook for one that is stepped through. Batch norms then see each pro
 """
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowerlib.errors import FlowerlibError
-
-DEVICES = "FLOWERLIB_DEVICES"
+from flowerlib.progress import DEVICES, HEADLESS
 
 
 def begin(count: int) -> tf.distribute.Strategy:
@@ -50,8 +50,17 @@ def check(count: int) -> None:
 
 
 def load_ipython_extension(_: object) -> None:
-    """Begin with as many devices as FLOWERLIB_DEVICES says, or all there are."""
-    begin(wanted() or len(tf.config.list_physical_devices("GPU")))
+    """Begin with as many devices as FLOWERLIB_DEVICES says, or all there are.
+
+    Where nobody watches a failure ends the kernel: IPython would go on with one device, and the record would say more.
+    """
+    try:
+        begin(wanted() or len(tf.config.list_physical_devices("GPU")))
+    except Exception as error:
+        if not os.environ.get(HEADLESS):
+            raise
+        print(f"{DEVICES}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def wanted() -> int | None:

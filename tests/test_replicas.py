@@ -81,3 +81,14 @@ def test_more_gpus_than_there_are_and_a_single_device_are_refused(monkeypatch):
         replicas.check(3)
     with pytest.raises(FlowerlibError, match="1 devices: from 2"):
         replicas.check(1)
+
+
+def test_an_extension_that_fails_ends_a_kernel_that_nobody_watches(monkeypatch, capsys):
+    monkeypatch.setattr(replicas, "begin", lambda count: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        replicas.load_ipython_extension(None)
+    monkeypatch.setenv(progress.HEADLESS, "1")
+    monkeypatch.setattr(replicas.os, "_exit", lambda code: pytest.fail(f"left with {code}"))
+    with pytest.raises(pytest.fail.Exception, match="left with 1"):
+        replicas.load_ipython_extension(None)
+    assert "FLOWERLIB_DEVICES: division by zero" in capsys.readouterr().err
