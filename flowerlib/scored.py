@@ -59,8 +59,8 @@ def kid(features: np.ndarray, real: np.ndarray) -> Score:
 
 def by_minutes(
     generator: Generator, marks: list[Mark], real: np.ndarray, count: int
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """KID at each mark; the last mark's weights stay.
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """KID at each mark, of pictures from the same noise; the last mark's weights stay.
 
     Args:
         generator: whose network it is.
@@ -69,15 +69,15 @@ def by_minutes(
         count: of pictures that are made at the last mark; a quarter of it at those before.
 
     Returns:
-        Columns minutes, value, low, high, pictures, and the last mark's pictures, uint8 (count, side, side, 3).
+        Columns minutes, value, low, high, pictures, and each mark's pictures, uint8 (n, side, side, 3).
     """
-    rows, made = [], np.empty(0, np.uint8)
+    rows, made = [], []
     for mark in marks:
         checkpoints.weights(generator.model).load_weights(mark.weights)
-        made = sampling.sample(generator, count if mark is marks[-1] else max(4, count // 4), seed=SEED)
-        found = kid(picture_features.features(made), real)
+        made.append(sampling.sample(generator, count if mark is marks[-1] else max(4, count // 4), seed=SEED))
+        found = kid(picture_features.features(made[-1]), real)
         row = {"minutes": mark.minutes, "value": found.value, "low": found.low, "high": found.high}
-        rows.append(row | {"pictures": len(made)})
+        rows.append(row | {"pictures": len(made[-1])})
     return pd.DataFrame(rows), made
 
 

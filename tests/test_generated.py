@@ -193,15 +193,16 @@ def test_kid_by_minutes_is_read_from_a_record_or_its_run_is_named(tmp_path, monk
     assert scored.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]
 
 
-def test_by_minutes_the_last_pictures_are_those_of_the_trained_weights(monkeypatch):
+def test_by_minutes_each_mark_has_pictures_and_the_last_are_those_of_the_trained_weights(monkeypatch):
     random = np.random.default_rng(0)
     monkeypatch.setattr(scored.picture_features, "features", lambda made: random.normal(size=(len(made), 8)))
     generator, dataset, split = trained("keras-diffusion", 32, **{"model.widths": "[8, 16]", "budget.marks": 2})
     _, marks = generated.fit_or_load(generator, dataset, split)
-    table, made = scored.by_minutes(generator, marks, random.normal(size=(12, 8)), 12)
+    table, by_mark = scored.by_minutes(generator, marks, random.normal(size=(12, 8)), 12)
     assert list(table) == ["minutes", "value", "low", "high", "pictures"] and table["pictures"].tolist() == [4, 12]
+    assert [len(some) for some in by_mark] == [4, 12]
     generated.fit_or_load(generator, dataset, split)
-    np.testing.assert_array_equal(made, sampling.sample(generator, 12, seed=scored.SEED))
+    np.testing.assert_array_equal(by_mark[-1], sampling.sample(generator, 12, seed=scored.SEED))
 
 
 def test_features_of_photographs_are_computed_once(monkeypatch):
