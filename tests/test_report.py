@@ -272,7 +272,7 @@ def test_figures_and_tables_carry_caption_notebook_run_and_what_was_cut(press: P
     )
     whole = " ".join(text)
     note = "(Notebook 01_classification, run shen-coarse; profile smoke: epochs 6 of 50.)"
-    assert "See fig. 1, table 1, table 2." in whole
+    assert "See Fig. 1, Table 1, Table 2." in whole
     assert f"Figure 1: 50 % of a_b & c #1 {note}" in whole
     assert f"Table 1: Layers of shen_cnn {note}" in whole
     assert f"Table 2: All classes {note}" in whole
