@@ -1,6 +1,7 @@
 """The committed figures: do they still hold, and how does one run differ from another? No TensorFlow."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,11 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.exists()]
 
 
+def shown() -> set[str]:
+    """The figures that report.tex sets, "run/name": the only ones whose files are committed."""
+    return set(re.findall(r"\\runfigure\*?\{([^}]+)\}", (pipeline.ROOT / "report.tex").read_text(encoding="utf-8")))
+
+
 def _stale(run: str) -> str:
     """Why a committed run holds no longer."""
     folder = pipeline.PUBLISHED / run
@@ -51,7 +57,8 @@ def _stale(run: str) -> str:
         raise FlowerlibError(f"figures/{run} holds the run {record['run']}: two runs under one name, publish again")
     if record["profile"] != PROFILE:
         raise FlowerlibError(f"figures/{run} is of the {record['profile']} profile, not {PROFILE}: publish again")
-    files = [f"{name}.pdf" for name in record["figures"]] + [f"{name}.tex" for name in record["tables"]]
+    figures = [name for name in record["figures"] if f"{run}/{name}" in shown()]
+    files = [f"{name}.pdf" for name in figures] + [f"{name}.tex" for name in record["tables"]]
     missing = [name for name in files if not (folder / name).exists()]
     if missing:
         return f"{', '.join(missing)} not there"

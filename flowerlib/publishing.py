@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from flowerlib import pipeline, report
+from flowerlib import pipeline, published, report
 from flowerlib.errors import FlowerlibError
 
-FIGURES_MIB, PDF_MIB, PNG_KIB = 25, 15, 100  # what may be committed
+FIGURES_MIB, PDF_MIB, PNG_KIB = 25, 15, 60  # what may be committed
 
 
 def publish(profile: str, *, partly: bool = False) -> None:
@@ -36,7 +36,7 @@ def publish(profile: str, *, partly: bool = False) -> None:
     try:
         for record in report.records(profile):
             shutil.copytree(
-                build / "figures" / record["run"], fresh / record["run"], ignore=_too_large, copy_function=_lean
+                build / "figures" / record["run"], fresh / record["run"], ignore=_left_out, copy_function=_lean
             )
         shutil.copyfile(build / "results.json", fresh / "results.json")
         _check_size(
@@ -67,9 +67,12 @@ def _lean(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _too_large(folder: str, names: list[str]) -> set[str]:
-    """PNGs of many photographs stay out of git: the PDF of the same name has them in a fraction of the space."""
-    return {name for name in names if name.endswith(".png") and Path(folder, name).stat().st_size > PNG_KIB * 2**10}
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """What stays out of git: figures that the report does not show, and large PNGs of those that it does."""
+    run, shown = Path(folder).name, published.shown()
+    figures = {name for name in names if name.endswith((".pdf", ".png"))}
+    large = {name for name in figures if name.endswith(".png") and Path(folder, name).stat().st_size > PNG_KIB * 2**10}
+    return {name for name in figures if f"{run}/{name[:-4]}" not in shown} | large
 
 
 def _check_size(path: Path, size: int, most: int) -> None:

@@ -375,6 +375,8 @@ def made(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
     press.record("laptop")
     (folder / "results.json").write_text("{}")
     (folder / "report.pdf").write_bytes(b"%PDF-new")
+    (press.root / "report.tex").write_text(rf"\runfigure{{{RUN}/curves}}")
+    (pipeline.record_folder(RUN, "laptop") / "mistakes.pdf").write_bytes(b"a figure that the report does not show")
     (pipeline.PUBLISHED / "older").mkdir(parents=True)
     (pipeline.PUBLISHED / "older" / "record.json").write_text("{}")
     (press.root / "report.pdf").write_bytes(b"%PDF-old")
@@ -383,7 +385,7 @@ def made(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
     return press
 
 
-def test_publishing_puts_exactly_what_was_made_in_place(made: Press) -> None:
+def test_publishing_puts_exactly_what_was_made_and_shown_in_place(made: Press) -> None:
     publishing.publish("laptop")
     assert written(pipeline.PUBLISHED) == {
         "results.json",
