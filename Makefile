@@ -27,7 +27,7 @@ LATEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-
 TEST_PACKAGES := chromium chromium-driver slurm-wlm munge
 LATEX_TOOLS := latexmk pdflatex bibtex pdftoppm
 LATEX_FILES := accsupp.sty array.sty booktabs.sty caption.sty cleveref.sty etoolbox.sty fancyhdr.sty fontenc.sty \
-    geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty xcolor.sty
+    geometry.sty graphicx.sty hyperref.sty lmodern.sty longtable.sty microtype.sty natbib.sty placeins.sty xcolor.sty
 
 .PHONY: help report test data lab status verify diff exercises gallery publish setup latex lint format lock gpu clean check-python
 

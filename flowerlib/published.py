@@ -57,8 +57,9 @@ def _stale(run: str) -> str:
         raise FlowerlibError(f"figures/{run} holds the run {record['run']}: two runs under one name, publish again")
     if record["profile"] != PROFILE:
         raise FlowerlibError(f"figures/{run} is of the {record['profile']} profile, not {PROFILE}: publish again")
-    figures = [name for name in record["figures"] if f"{run}/{name}" in shown()]
-    files = [f"{name}.pdf" for name in figures] + [f"{name}.tex" for name in record["tables"]]
+    wanted = shown()
+    files = [f"{name}.pdf" for name in record["figures"] if f"{run}/{name}" in wanted]
+    files += [f"{name}.tex" for name in record["tables"]]
     missing = [name for name in files if not (folder / name).exists()]
     if missing:
         return f"{', '.join(missing)} not there"

@@ -69,10 +69,12 @@ def _lean(source: str, target: str) -> None:
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
     """What stays out of git: figures that the report does not show, and large PNGs of those that it does."""
-    run, shown = Path(folder).name, published.shown()
-    figures = {name for name in names if name.endswith((".pdf", ".png"))}
-    large = {name for name in figures if name.endswith(".png") and Path(folder, name).stat().st_size > PNG_KIB * 2**10}
-    return {name for name in figures if f"{run}/{name[:-4]}" not in shown} | large
+    shown, out = published.shown(), set()
+    for path in (Path(folder, name) for name in names):
+        unseen = path.suffix in (".pdf", ".png") and f"{path.parent.name}/{path.stem}" not in shown
+        if unseen or (path.suffix == ".png" and path.stat().st_size > PNG_KIB * 2**10):
+            out.add(path.name)
+    return out
 
 
 def _check_size(path: Path, size: int, most: int) -> None:

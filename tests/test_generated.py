@@ -203,6 +203,7 @@ def test_by_minutes_each_mark_has_pictures_and_the_last_are_those_of_the_trained
     assert [len(some) for some in by_mark] == [4, 12]
     generated.fit_or_load(generator, dataset, split)
     np.testing.assert_array_equal(by_mark[-1], sampling.sample(generator, 12, seed=scored.SEED))
+    np.testing.assert_array_equal(by_mark[-1][:4], sampling.sample(generator, 4, seed=scored.SEED), "the same noise")
 
 
 def test_features_of_photographs_are_computed_once(monkeypatch):

@@ -376,7 +376,11 @@ def made(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
     (folder / "results.json").write_text("{}")
     (folder / "report.pdf").write_bytes(b"%PDF-new")
     (press.root / "report.tex").write_text(rf"\runfigure{{{RUN}/curves}}")
-    (pipeline.record_folder(RUN, "laptop") / "mistakes.pdf").write_bytes(b"a figure that the report does not show")
+    for name in ("mistakes.pdf", "mistakes.png"):
+        (pipeline.record_folder(RUN, "laptop") / name).write_bytes(b"a figure that the report does not show")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)).save(
+        pipeline.record_folder(RUN, "laptop") / "curves.png"  # 120 KB
+    )
     (pipeline.PUBLISHED / "older").mkdir(parents=True)
     (pipeline.PUBLISHED / "older" / "record.json").write_text("{}")
     (press.root / "report.pdf").write_bytes(b"%PDF-old")
