@@ -221,6 +221,9 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
                 said.append(f"{value:g} minutes for {before['steps']:,} steps")
             elif section == "budget" and (value is None or key == "marks"):
                 continue  # of minutes and steps the one that is not set; how often the network is looked at
+            elif key == "enlarger" and isinstance(value, dict) and isinstance(old, dict):
+                if value != old:
+                    said.append(f"{value['steps']:,} steps of the enlarger for {old['minutes']:g} minutes")
             elif key == "most_epochs" and old != value:
                 said.append(f"at most {value} epochs a phase")
             elif old != value and not ("presentations" in after and key == "epochs"):

@@ -130,7 +130,7 @@ def test_guidance_0_is_the_model_itself_and_the_class_matters():
     plain = np.asarray(generator.model.predict_on_batch([*told, np.array([[1], [2]])]))
     none = np.asarray(generator.model.predict_on_batch([*told, np.full((2, 1), 4)]))
     for guidance in (0.0, 1.5):
-        found = sampling._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
+        found = sampling._asked(generator, np.array([1, 2]), guidance, 0)(noise, 0.5)
         np.testing.assert_allclose(found, (1 + guidance) * plain - guidance * none, atol=1e-4)
     assert np.abs(plain - none).max() > 1e-5
 

@@ -94,10 +94,10 @@ def conditional_unet(
     told = layers.Dense(2 * widths[0], activation="swish")(NoiseEmbedding(64, name="noise_level")(power))
     if numbers:
         asked = keras.Input((numbers + 1,), name="features")
-        wanted = layers.Dense(2 * widths[0], use_bias=False, name="kind")(asked)
+        wanted = layers.Dense(2 * widths[0], use_bias=False, name="features_told")(asked)
     else:
         asked = keras.Input((1,), dtype="int32", name="class")
-        wanted = layers.Flatten()(layers.Embedding(classes + 1, 2 * widths[0], name="kind")(asked))
+        wanted = layers.Flatten()(layers.Embedding(classes + 1, 2 * widths[0], name="classes")(asked))
     told = layers.Add()([told, wanted])
     told = layers.Dense(2 * widths[0], activation="swish", name="told")(told)
     x = layers.Conv2D(widths[0], patch, strides=patch)(noisy)
