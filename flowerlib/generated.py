@@ -16,9 +16,7 @@ from flowerlib import (
     diffusion,
     digests,
     enlarging,
-    kinds,
     networks,
-    picture_features,
     processes,
     recipes,
     reconstructed,
@@ -29,7 +27,6 @@ from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
-from flowerlib.kinds import Kinds
 from flowerlib.models import autoencoders, denoisers
 from flowerlib.schedules import NOISE_SCHEDULES
 from flowerlib.schema import Recipe
@@ -65,26 +62,12 @@ class Generator:
         model: with some weights; ``budget.Mark`` has others.
         space: where its process runs.
         names: one a class that it can be asked for, besides none.
-        kinds: what the network is told of them; None where it is told their numbers, or nothing.
     """
 
     recipe: Recipe
     model: keras.Model
     space: Space
     names: tuple[str, ...]
-    kinds: Kinds | None = None
-
-    def told(self, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """What the network is told of classes int (n,): their numbers (n, 1), or features drawn for each."""
-        if self.kinds is None:
-            return labels.astype(np.int32)[:, None]
-        return _or_hidden(self.kinds.draw(labels, random), np.zeros(len(labels), bool))
-
-    def untold(self, count: int) -> np.ndarray:
-        """What the network is told where it is asked for no class, of the shape of ``told``."""
-        if self.kinds is None:
-            return np.full((count, 1), len(self.names), np.int32)
-        return _or_hidden(np.zeros((count, len(self.kinds.factor)), np.float32), np.ones(count, bool))
 
 
 def build(recipe: Recipe, dataset: Dataset, split: Split) -> Generator:
@@ -101,23 +84,17 @@ def build(recipe: Recipe, dataset: Dataset, split: Split) -> Generator:
     assert recipe.data is not None and recipe.generation is not None and recipe.budget is not None
     space = _latent(recipe, dataset, split) if recipe.generation.latent else _pixels(recipe, dataset, split)
     set_seeds(recipe.seed)
-    known = None
-    if recipe.generation.told:
-        train = split.train
-        photographs = np.stack([dataset.images[index] for index in train.indices])
-        features = picture_features.of_photographs(photographs, "mobilenet_v2")
-        known = kinds.fit(features, train.labels, recipe.generation.told, seed=recipe.seed)
     with budget.precision(recipe.budget):
-        return Generator(recipe, _network(recipe, space, len(split.names)), space, split.names, known)
+        return Generator(recipe, _network(recipe, space, len(split.names)), space, split.names)
 
 
 def _network(recipe: Recipe, space: Space, classes: int) -> keras.Model:
-    assert recipe.model is not None and recipe.generation is not None
+    assert recipe.model is not None
     builder, options = recipe.model.builder, recipe.model.options()
     if builder == "hughes_unet":
         return autoencoders.hughes_unet(space.shape[0], **options)
     if builder == "conditional_unet":
-        options |= {"channels": space.shape[-1], "classes": classes, "numbers": recipe.generation.told}
+        options |= {"channels": space.shape[-1], "classes": classes}
         return denoisers.conditional_unet(space.shape[0], **options)
     if builder == "shen_denoiser":
         return denoisers.shen_denoiser(**options)
@@ -232,7 +209,7 @@ def load(run: str, profile: str) -> Generator:
 def _drawn(
     generator: Generator, dataset: Dataset, split: Split, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures float32 in [0, 1] and their places in the training part, drawn from those that the run learns from."""
+    """Pictures float32 in [0, 1] and their classes, drawn from those that the run learns from."""
     generation = generator.recipe.generation
     assert generation is not None
     places = random.integers(0, min(len(split.train), generation.pictures or len(split.train)), count)
@@ -240,7 +217,7 @@ def _drawn(
     if generator.recipe.augment.flip:
         turned = random.random(count) < 0.5
         pictures[turned] = pictures[turned, :, ::-1]
-    return 0.5 + generation.contrast * (pictures - 0.5), places
+    return 0.5 + generation.contrast * (pictures - 0.5), split.train.labels[places]
 
 
 def _hughes_batch(generator: Generator, dataset: Dataset, split: Split, random: np.random.Generator) -> tuple:
@@ -266,7 +243,7 @@ def _diffusion_batch(generator: Generator, dataset: Dataset, split: Split, rando
     recipe = generator.recipe
     assert recipe.budget is not None and recipe.generation is not None
     plan = recipe.generation
-    pictures, places = _drawn(generator, dataset, split, recipe.budget.batch_size, random)
+    pictures, labels = _drawn(generator, dataset, split, recipe.budget.batch_size, random)
     arrays = generator.space.into(pictures)
     noise = random.standard_normal(arrays.shape, dtype=np.float32)
     signal, loud = NOISE_SCHEDULES[plan.schedule](random.random(len(arrays)))
@@ -274,17 +251,9 @@ def _diffusion_batch(generator: Generator, dataset: Dataset, split: Split, rando
     wanted = diffusion.target(plan.target, arrays, noise, signal, loud).astype(np.float32)
     told: list[np.ndarray] = [noisy, (loud**2).astype(np.float32)[:, None]]
     if len(generator.model.inputs) == 3:
-        hidden = random.random(len(places)) < plan.unlabelled
-        if generator.kinds is None:
-            told += [np.where(hidden, len(generator.names), split.train.labels[places]).astype(np.int32)[:, None]]
-        else:
-            told += [_or_hidden(generator.kinds.told[places], hidden)]
+        hidden = random.random(len(labels)) < plan.unlabelled
+        told += [np.where(hidden, len(generator.names), labels).astype(np.int32)[:, None]]
     if not plan.min_snr:
         return told, wanted
     weights = diffusion.min_snr(signal, loud, plan.target).astype(np.float32)
     return told, wanted, weights.reshape(-1, *[1] * (wanted.ndim - 2))  # Keras's losses are a value a place
-
-
-def _or_hidden(numbers: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Features float32 (n, numbers + 1): zeros and a last 1 where they are hidden."""
-    return np.concatenate([np.where(hidden[:, None], 0, numbers), hidden[:, None]], axis=1).astype(np.float32)

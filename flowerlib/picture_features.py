@@ -11,7 +11,6 @@ import cv2
 import keras
 import numpy as np
 
-from flowerlib import weights
 from flowerlib.digests import digest, function_digests
 from flowerlib.errors import FlowerlibError
 from flowerlib.fetch import cache_folder
@@ -22,13 +21,12 @@ NETWORK, PASSED_PX, SEEN_PX = "efficientnet_lite0", 64, 224
 AT_ONCE = 32
 
 
-def features(pictures: np.ndarray, network: str = NETWORK) -> np.ndarray:
-    """What a network sees in pictures, float32 (n, 1280).
+def features(pictures: np.ndarray) -> np.ndarray:
+    """What the feature network sees in pictures, float32 (n, 1280).
 
     Args:
         pictures: uint8 (n, side, side, 3) of any side; a copy of PASSED_PX is all that goes further, so that no side
             wins by its sharpness.
-        network: "efficientnet_lite0", which scores, or "mobilenet_v2", of which ours is told.
 
     Raises:
         FlowerlibError: pictures of another shape or kind.
@@ -38,16 +36,15 @@ def features(pictures: np.ndarray, network: str = NETWORK) -> np.ndarray:
     found = np.empty((len(pictures), 1280), np.float32)
     for start in range(0, len(pictures), AT_ONCE):
         some = np.stack([passed(picture) for picture in pictures[start : start + AT_ONCE]])
-        found[start : start + len(some)] = np.asarray(_network(network).predict_on_batch(some))
+        found[start : start + len(some)] = np.asarray(_network().predict_on_batch(some))
     return found
 
 
-def of_photographs(photographs: np.ndarray, network: str = NETWORK) -> np.ndarray:
+def of_photographs(photographs: np.ndarray) -> np.ndarray:
     """``features`` of photographs, kept on disk under their checksum: every generator is compared with the same.
 
     Args:
         photographs: uint8 (n, side, side, 3).
-        network: as of ``features``.
 
     Returns:
         float32 (n, 1280), a read-only memory map.
@@ -55,11 +52,10 @@ def of_photographs(photographs: np.ndarray, network: str = NETWORK) -> np.ndarra
     seen = hashlib.sha256(np.ascontiguousarray(photographs).tobytes()).hexdigest()
     functions = function_digests([("picture_features", "features")])
     parts = {"photographs": seen, "shape": list(photographs.shape), "functions": digest(functions)}
-    parts |= {"network": network, "weights": weights.checksum(network)}
 
     def blocks(first: int) -> Iterator[np.ndarray]:
         for start in range(first, len(photographs), AT_ONCE):
-            yield features(photographs[start : start + AT_ONCE], network)
+            yield features(photographs[start : start + AT_ONCE])
 
     plan = Plan("features of photographs", (len(photographs), 1280), len(photographs), "float32", blocks)
     path = cache_folder() / "features" / f"photographs-{digest(parts)}.npy"
@@ -81,5 +77,5 @@ def resized(picture: np.ndarray, side_px: int) -> np.ndarray:
 
 
 @cache
-def _network(name: str) -> keras.Model:
-    return backbones.backbone(name, size_px=SEEN_PX, pooled=True)
+def _network() -> keras.Model:
+    return backbones.backbone(NETWORK, size_px=SEEN_PX, pooled=True)

@@ -154,7 +154,7 @@ def _from_noise(
 ) -> Iterator[np.ndarray]:
     plan = generator.recipe.generation
     assert plan is not None
-    network = _asked(generator, labels, how.get("guidance", plan.guidance), seed)
+    network = _asked(generator, labels, how.get("guidance", plan.guidance))
     made = diffusion.trail(
         network,
         noise,
@@ -169,16 +169,15 @@ def _from_noise(
         yield _pictures(generator.space.out(arrays.astype(np.float32)))
 
 
-def _asked(generator: Generator, labels: np.ndarray, guidance: float, seed: int) -> diffusion.Network:
+def _asked(generator: Generator, labels: np.ndarray, guidance: float) -> diffusion.Network:
     """The network's answer for some classes, away from its answer for none."""
-    model, none = generator.model, generator.untold(len(labels))
-    asked = generator.told(labels, np.random.default_rng([seed, len(labels)]))
+    model, none = generator.model, np.full((len(labels), 1), len(generator.names), np.int32)
 
     def network(noisy: np.ndarray, loud: float) -> np.ndarray:
         told = [noisy.astype(np.float32), np.full((len(noisy), 1), loud**2, np.float32)]
         if len(model.inputs) < 3:
             return np.asarray(model.predict_on_batch(told))
-        said = np.asarray(model.predict_on_batch([*told, asked]))
+        said = np.asarray(model.predict_on_batch([*told, labels.astype(np.int32)[:, None]]))
         if not guidance:
             return said
         return (1 + guidance) * said - guidance * np.asarray(model.predict_on_batch([*told, none]))

@@ -307,12 +307,6 @@ class Generation(Values):
     enlarger: Budget | None = Field(
         None, description="the process makes pictures of half the side; how long what enlarges them learns"
     )
-    told: int | None = Field(
-        None,
-        ge=1,
-        le=1000,
-        description="numbers of MobileNetV2's features that the network is told instead of the kind",
-    )
     contrast: float = Field(1.0, gt=0, le=1, description="of the pictures, about grey; 1 leaves them alone")
     clamp: bool = Field(True, description="of Shen's process: each level is cut to [0, 1]")
     start: Literal["uniform", "matched", "structured", "mean 0", "mean 0.5"] = Field(

@@ -130,7 +130,7 @@ def test_guidance_0_is_the_model_itself_and_the_class_matters():
     plain = np.asarray(generator.model.predict_on_batch([*told, np.array([[1], [2]])]))
     none = np.asarray(generator.model.predict_on_batch([*told, np.full((2, 1), 4)]))
     for guidance in (0.0, 1.5):
-        found = sampling._asked(generator, np.array([1, 2]), guidance, 0)(noise, 0.5)
+        found = sampling._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
         np.testing.assert_allclose(found, (1 + guidance) * plain - guidance * none, atol=1e-4)
     assert np.abs(plain - none).max() > 1e-5
 
@@ -262,25 +262,3 @@ def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones(
     assert again.shape == pictures.shape
     stretched = np.repeat(np.repeat((small + 1) / 2, 2, axis=1), 2, axis=2)
     assert np.abs(again - pictures).mean() < 0.7 * np.abs(stretched - pictures).mean()
-
-
-def test_a_network_is_told_features_of_the_very_picture_and_asked_with_features_of_the_kind(monkeypatch):
-    def features(photographs, network):
-        assert photographs.shape == (COUNT, 32, 32, 3) and network == "mobilenet_v2"
-        return np.eye(4)[FINE] + 0.1 * np.random.default_rng(0).standard_normal((COUNT, 4))
-
-    monkeypatch.setattr(picture_features, "of_photographs", features)
-    changes = {"data.size_px": 32, "model.widths": "[16, 32]", "generation.told": 3, "generation.unlabelled": 0.5}
-    generator, dataset, split = trained("ours-diffusion", 32, **changes)
-    (_, _, told), *_ = generated._diffusion_batch(generator, dataset, split, np.random.default_rng(0))
-    assert told.shape == (20, 4) and told.dtype == np.float32
-    hidden = told[:, 3] == 1
-    assert 0 < hidden.sum() < 20 and not told[hidden, :3].any()
-    assert all((each == generator.kinds.told).all(axis=1).any() for each in told[~hidden, :3])
-    np.testing.assert_array_equal(generator.untold(2), [[0, 0, 0, 1]] * 2)
-    asked = generator.told(np.array([2, 2, 2, 1]), np.random.default_rng(0))
-    far = np.linalg.norm(asked[:, None, :3] - generator.kinds.means[None], axis=-1)
-    assert far.argmin(axis=1).tolist() == [2, 2, 2, 1] and not asked[:, 3].any()
-    one, again = (sampling.sample(generator, 4, seed=1, labels=np.array([0, 1, 2, 3])) for _ in range(2))
-    np.testing.assert_array_equal(one, again)
-    assert (one != sampling.sample(generator, 4, seed=1, labels=np.array([1, 1, 2, 3]))).any()

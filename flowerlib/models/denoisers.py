@@ -70,9 +70,8 @@ def conditional_unet(
     patch: int = 2,
     classes: int = 102,
     channels: int = 3,
-    numbers: int | None = None,
 ) -> keras.Model:
-    """Ours: noise level and class reach each block as scale and shift of its channels (Dhariwal and Nichol 2021).
+    """Ours: noise level and class reach every block as a scale and a shift of its channels (Dhariwal and Nichol 2021).
 
     Pictures are folded into patches first, which spares three quarters of the work at the picture's own side.
 
@@ -83,22 +82,15 @@ def conditional_unet(
         patch: side of a patch.
         classes: how many; their number itself stands for "any", which guidance needs.
         channels: of the array: 3 of a picture, 64 of Shen's latent.
-        numbers: of the features that it is told (``kinds``) in place of a class; a last one is 1 for "any".
 
     Returns:
-        A model from noisy float32 (batch, size, size, channels), noise power (batch, 1) and class int32 (batch, 1), or
-        features float32 (batch, numbers + 1), to an array of the first one's shape.
+        A model from noisy float32 (batch, size, size, channels), noise power (batch, 1) and class int32 (batch, 1) to
+        an array of the first one's shape.
     """
     noisy = keras.Input((size_px, size_px, channels), name="noisy")
-    power = keras.Input((1,), name="noise_power")
+    power, label = keras.Input((1,), name="noise_power"), keras.Input((1,), dtype="int32", name="class")
     told = layers.Dense(2 * widths[0], activation="swish")(NoiseEmbedding(64, name="noise_level")(power))
-    if numbers:
-        asked = keras.Input((numbers + 1,), name="features")
-        wanted = layers.Dense(2 * widths[0], use_bias=False, name="features_told")(asked)
-    else:
-        asked = keras.Input((1,), dtype="int32", name="class")
-        wanted = layers.Flatten()(layers.Embedding(classes + 1, 2 * widths[0], name="classes")(asked))
-    told = layers.Add()([told, wanted])
+    told = layers.Add()([told, layers.Flatten()(layers.Embedding(classes + 1, 2 * widths[0], name="classes")(label))])
     told = layers.Dense(2 * widths[0], activation="swish", name="told")(told)
     x = layers.Conv2D(widths[0], patch, strides=patch)(noisy)
     maps = [x]
@@ -118,7 +110,7 @@ def conditional_unet(
     said = layers.Conv2DTranspose(
         channels, patch, strides=patch, kernel_initializer="zeros", dtype="float32", name="said"
     )(x)
-    return keras.Model([noisy, power, asked], said, name="conditional_unet")
+    return keras.Model([noisy, power, label], said, name="conditional_unet")
 
 
 def _told_block(x: keras.KerasTensor, told: keras.KerasTensor, width: int) -> keras.KerasTensor:
