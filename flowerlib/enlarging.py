@@ -1,6 +1,8 @@
 """Pictures at twice their side, by a network that learned on photographs what is lost when they are halved.
 
-A cascade (Ho et al. 2022, section 3) makes a small picture first, which is most of the work, and enlarges it then.
+A cascade (Ho et al. 2022, section 3) makes a small picture first, which is most of the work, and enlarges it then. The
+halved photographs that the enlarger learns from are made noisy, so that it mends what a generator gets wrong (their
+section 4, conditioning augmentation).
 """
 
 import hashlib
@@ -18,13 +20,14 @@ from flowerlib.splits import Split
 from flowerlib.training import set_seeds
 
 
-def fit_or_load(dataset: Dataset, split: Split, plan: Budget, *, seed: int) -> keras.Model:
+def fit_or_load(dataset: Dataset, split: Split, plan: Budget, *, noise: float = 0.0, seed: int) -> keras.Model:
     """An enlarger, trained, gone on with where a killed run stopped, or loaded.
 
     Args:
         dataset: the pictures, of an even side.
         split: its parts; only the training part is used.
         plan: how long it learns to give what was halved.
+        noise: most of its deviation, of values in [0, 1]; each picture's is drawn evenly below.
         seed: of weights and draws.
 
     Returns:
@@ -43,10 +46,12 @@ def fit_or_load(dataset: Dataset, split: Split, plan: Budget, *, seed: int) -> k
         pictures = np.stack([dataset.images[index] for index in places]).astype(np.float32) / 255
         turned = random.random(len(pictures)) < 0.5
         pictures[turned] = pictures[turned, :, ::-1]
-        return halve(pictures), pictures
+        small = halve(pictures)
+        deviation = noise * random.random((len(small), 1, 1, 1), dtype=np.float32)
+        return small + deviation * random.standard_normal(small.shape, dtype=np.float32), pictures
 
     parts = {
-        "plan": plan.model_dump(mode="json", exclude_defaults=True) | {"seed": seed, "side": side},
+        "plan": plan.model_dump(mode="json", exclude_defaults=True) | {"seed": seed, "side": side, "noise": noise},
         "data": manifest(dataset.name),
         "pictures": hashlib.sha256(train.tobytes()).hexdigest(),
         "functions": function_digests([("enlarging", "fit_or_load")]),

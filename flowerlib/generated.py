@@ -110,7 +110,8 @@ def _pixels(recipe: Recipe, dataset: Dataset, split: Split) -> Space:
     if recipe.generation.enlarger:
         assert recipe.budget is not None
         plan = recipe.generation.enlarger.model_copy(update={"precision": recipe.budget.precision})
-        enlarger = enlarging.fit_or_load(dataset, split, plan, seed=recipe.seed)
+        noise = recipe.generation.enlarger_noise
+        enlarger = enlarging.fit_or_load(dataset, split, plan, noise=noise, seed=recipe.seed)
         return Space(
             (side // 2, side // 2, 3),
             lambda pictures: 2 * enlarging.halve(pictures) - 1,

@@ -307,6 +307,7 @@ class Generation(Values):
     enlarger: Budget | None = Field(
         None, description="the process makes pictures of half the side; how long what enlarges them learns"
     )
+    enlarger_noise: float = Field(0.0, ge=0, le=1, description="most of what its halved photographs are given")
     contrast: float = Field(1.0, gt=0, le=1, description="of the pictures, about grey; 1 leaves them alone")
     clamp: bool = Field(True, description="of Shen's process: each level is cut to [0, 1]")
     start: Literal["uniform", "matched", "structured", "mean 0", "mean 0.5"] = Field(

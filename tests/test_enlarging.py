@@ -44,6 +44,18 @@ def test_it_is_nearer_than_bicubic_on_pictures_that_it_has_not_seen(drawn):
     assert np.abs(np.asarray(model(small)) - whole).mean() < 0.95 * np.abs(bicubic - whole).mean()
 
 
+def test_taught_by_noisy_pictures_it_mends_noisy_ones_better(drawn):
+    dataset, split = drawn
+    whole = dataset.images[40:].astype(np.float32) / 255
+    small = enlarging.halve(whole)
+    noisy = small + 0.1 * np.random.default_rng(0).standard_normal(small.shape, dtype=np.float32)
+    far = []
+    for noise in (0.0, 0.2):
+        model = enlarging.fit_or_load(dataset, split, PLAN, noise=noise, seed=1)
+        far.append(np.abs(np.asarray(model(noisy)) - whole).mean())
+    assert far[1] < 0.9 * far[0]
+
+
 def test_it_is_trained_once_a_plan_and_seed(drawn, capsys):
     dataset, split = drawn
     plan = PLAN.model_copy(update={"steps": 20})
