@@ -260,5 +260,5 @@ def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones(
     small = generator.space.into(pictures)
     again = generator.space.out(small)
     assert again.shape == pictures.shape
-    stretched = np.repeat(np.repeat((small + 1) / 2, 2, axis=1), 2, axis=2)
-    assert np.abs(again - pictures).mean() < 0.7 * np.abs(stretched - pictures).mean()
+    # Their means, which know no place, are three times as far.
+    assert np.abs(again - pictures).mean() < 0.3 * np.abs(pictures.mean(axis=(1, 2), keepdims=True) - pictures).mean()
