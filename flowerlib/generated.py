@@ -10,7 +10,18 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from flowerlib import budget, data, diffusion, digests, enlarging, networks, processes, recipes, reconstructed, splits
+from flowerlib import (
+    budget,
+    data,
+    diffusion,
+    digests,
+    enlarging,
+    networks,
+    processes,
+    recipes,
+    reconstructed,
+    splits,
+)
 from flowerlib.budget import Mark
 from flowerlib.checkpoints import Trained
 from flowerlib.data import Dataset, manifest
@@ -96,12 +107,15 @@ def _pixels(recipe: Recipe, dataset: Dataset, split: Split) -> Space:
     side = recipe.data.size_px
     if recipe.generation.process == "hughes":
         return Space((side, side, 3), lambda pictures: pictures, lambda arrays: arrays, None)
-    if recipe.generation.enlarged:
-        enlarger = enlarging.fit(dataset.images[split.train.indices], seed=recipe.seed)
+    if recipe.generation.enlarger:
+        assert recipe.budget is not None
+        plan = recipe.generation.enlarger.model_copy(update={"precision": recipe.budget.precision})
+        noise = recipe.generation.enlarger_noise
+        enlarger = enlarging.fit_or_load(dataset, split, plan, noise=noise, seed=recipe.seed)
         return Space(
             (side // 2, side // 2, 3),
             lambda pictures: 2 * enlarging.halve(pictures) - 1,
-            lambda arrays: enlarger.enlarge((arrays + 1) / 2),
+            lambda arrays: in_batches(enlarger, (arrays + 1) / 2),
             (-1.0, 1.0),
         )
     return Space((side, side, 3), lambda pictures: 2 * pictures - 1, lambda arrays: (arrays + 1) / 2, (-1.0, 1.0))

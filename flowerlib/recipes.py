@@ -120,6 +120,11 @@ def runs(profile: str) -> list[str]:
     return list(_profile(profile)["runs"])
 
 
+def aside(profile: str) -> list[str]:
+    """Runs that a profile has values for and that are no part of its report: the notebooks' quick first ones."""
+    return list(_profile(profile).get("aside") or {})
+
+
 def title(profile: str) -> str:
     """What a profile is, in the words of its file."""
     return _profile(profile)["title"]
@@ -165,18 +170,22 @@ def _profile(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise FlowerlibError(f"unknown profile '{profile}': one of {', '.join(PROFILES)}")
     plan = _read(RECIPES / "profiles.yml")[profile]
-    for layer in (plan, *(entry for entry in plan["runs"].values() if entry)):
+    for layer in (plan, *(entry for entry in _entries(plan).values() if entry)):
         for key in layer.get("values") or {}:
             _check_key(key, f"recipes/profiles.yml, profile {profile}")
     return plan
 
 
+def _entries(plan: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    return (plan["runs"] or {}) | (plan.get("aside") or {})
+
+
 def _entry(plan: dict[str, Any], run: str) -> dict[str, Any] | None:
-    return ((plan["runs"] or {}).get(run) or {}).get("values")
+    return (_entries(plan).get(run) or {}).get("values")
 
 
 def _expectation(plan: dict[str, Any], run: str) -> dict[str, Any] | None:
-    entry = (plan["runs"] or {}).get(run)
+    entry = _entries(plan).get(run)
     return {key: entry[key] for key in ("minutes", "score") if key in entry} if entry else None
 
 
@@ -221,6 +230,9 @@ def _reductions(own: dict[str, Any], values: dict[str, Any]) -> list[str]:
                 said.append(f"{value:g} minutes for {before['steps']:,} steps")
             elif section == "budget" and (value is None or key == "marks"):
                 continue  # of minutes and steps the one that is not set; how often the network is looked at
+            elif key == "enlarger" and isinstance(value, dict) and isinstance(old, dict):
+                if value != old:
+                    said.append(f"{value['steps']:,} steps of the enlarger for {old['minutes']:g} minutes")
             elif key == "most_epochs" and old != value:
                 said.append(f"at most {value} epochs a phase")
             elif old != value and not ("presentations" in after and key == "epochs"):

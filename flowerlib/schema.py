@@ -304,7 +304,10 @@ class Generation(Values):
     process: Literal["hughes", "shen", "diffusion"]
     pictures: int | None = Field(None, ge=1, description="training pictures, the first so many; all by default")
     latent: bool = Field(False, description="in the latent of the autoencoder that the run uses, not in pixels")
-    enlarged: bool = Field(False, description="the process makes pictures of half the side, which are enlarged then")
+    enlarger: Budget | None = Field(
+        None, description="the process makes pictures of half the side; how long what enlarges them learns"
+    )
+    enlarger_noise: float = Field(0.0, ge=0, le=1, description="most of what its halved photographs are given")
     contrast: float = Field(1.0, gt=0, le=1, description="of the pictures, about grey; 1 leaves them alone")
     clamp: bool = Field(True, description="of Shen's process: each level is cut to [0, 1]")
     start: Literal["uniform", "matched", "structured", "mean 0", "mean 0.5"] = Field(
@@ -325,8 +328,8 @@ class Generation(Values):
         own = {"hughes": ("uniform", "matched", "structured"), "shen": ("mean 0", "mean 0.5")}
         if self.process in own and self.start not in own[self.process]:
             raise ValueError(f"start '{self.start}' is not one of {self.process}'s: {', '.join(own[self.process])}")
-        if self.enlarged and (self.latent or self.process != "diffusion"):
-            raise ValueError("enlarged is for diffusion in pixels")
+        if self.enlarger and (self.latent or self.process != "diffusion"):
+            raise ValueError("an enlarger is for diffusion in pixels")
         if self.latent != (self.process == "shen") and self.process != "diffusion":
             raise ValueError(f"{self.process}'s process runs in {'a latent' if self.process == 'shen' else 'pixels'}")
         return self

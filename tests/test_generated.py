@@ -10,6 +10,7 @@ import pytest
 
 from flowerlib import (
     data,
+    enlarging,
     generated,
     picture_features,
     processes,
@@ -39,6 +40,7 @@ def setting(run, side, **changes):
 def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FLOWERLIB_CACHE", str(tmp_path_factory.mktemp("generated")))
     monkeypatch.setattr(generated, "manifest", lambda _: "few")
+    monkeypatch.setattr(enlarging, "manifest", lambda _: "few")
     monkeypatch.setattr(data, "manifest", lambda _: "few")
     monkeypatch.setattr(reconstructed, "manifest", lambda _: "few")
 
@@ -258,4 +260,5 @@ def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones(
     small = generator.space.into(pictures)
     again = generator.space.out(small)
     assert again.shape == pictures.shape
-    np.testing.assert_allclose(generator.space.into(again), small, atol=1e-5)
+    # Their means, which know no place, are three times as far.
+    assert np.abs(again - pictures).mean() < 0.3 * np.abs(pictures.mean(axis=(1, 2), keepdims=True) - pictures).mean()

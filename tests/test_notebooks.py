@@ -31,7 +31,7 @@ def test_a_notebook_is_valid_and_carries_no_output(notebook):
 
 
 def test_a_notebook_defines_nothing_and_stays_short(notebook):
-    lines = "\n".join(cell.source for cell in code(notebook)).splitlines()
+    lines = [line for cell in code(notebook) for line in cell.source.splitlines() if line.strip()]
     assert not [line for line in lines if re.match(r"\s*(def|class|async def)\s", line)]
     assert len(lines) <= 160
 
@@ -53,7 +53,10 @@ def test_the_default_run_is_a_recipe_of_this_notebook(notebook, request):
     values = dict(re.findall(r'^(\w+) = "([^"]+)"', cell.source, flags=re.M))
     recipe = recipes.load(values["run"], values["profile"])
     assert recipe.notebook == request.node.callspec.params["notebook"].stem
-    assert values["run"] in recipes.runs("smoke"), "a newcomer's first run needs no photographs"
+    known = {profile: [*recipes.runs(profile), *recipes.aside(profile)] for profile in ("smoke", "laptop")}
+    assert values["run"] in known["smoke"], "a newcomer's first run needs no photographs"
+    if values["run"] in known["laptop"]:
+        assert recipes.load(values["run"], "laptop").expect.minutes <= 5, "a first look is not a lesson long"
 
 
 def test_every_exercise_has_an_answer_that_is_folded_away(notebook):
