@@ -614,7 +614,9 @@ def table_words(pdf: Path) -> str:
 
 def tables(copy: Copy) -> Iterator[tuple[str, dict[str, Any], list[list[str]]]]:
     """Key, record and printed cells (head first) of every table that the report shows."""
-    wanted = re.findall(r"\\runtable\*?\{([^}]*)\}", (copy.root / "report.tex").read_text())
+    source = (copy.root / "report.tex").read_text()
+    shown = re.sub(r"\\ofphotographs\{[^}]*\}\{%\n.*?\n\}% ", "", source, flags=re.DOTALL)  # not of drawn flowers
+    wanted = re.findall(r"\\runtable\*?\{([^}]*)\}", shown)
     for key in dict.fromkeys(wanted):
         run, name = key.rsplit("/", 1)
         path = copy.build / "figures" / run / f"{name}.tex"
