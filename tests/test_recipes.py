@@ -143,6 +143,23 @@ def test_what_stands_aside_is_no_part_of_the_report_and_can_be_run(profile: str)
         assert 0 < recipe.expect.minutes <= 5 and set(recipe.uses) <= set(recipes.runs(profile)), run
 
 
+@pytest.mark.parametrize("profile", recipes.PROFILES)
+def test_a_run_on_features_of_others_has_pictures_of_the_side_that_they_take(profile: str) -> None:
+    loaded = {run: recipes.load(run, profile) for run in [*recipes.runs(profile), *recipes.aside(profile)]}
+    found = {run: recipe for run, recipe in loaded.items() if recipe.regression is not None}
+    assert found
+    for run, recipe in found.items():
+        sides = {recipes.load(used, profile).data.size_px for used in recipe.uses}
+        assert sides == {recipe.data.size_px}, run
+
+
+@pytest.mark.parametrize("profile", recipes.PROFILES)
+def test_every_method_explains_the_six_photographs_that_are_shown(profile: str) -> None:
+    loaded = {run: recipes.load(run, profile) for run in [*recipes.runs(profile), *recipes.aside(profile)]}
+    plans = {run: recipe.explanation for run, recipe in loaded.items() if recipe.notebook == "03_explanation"}
+    assert plans and all(min(plan.photographs) >= 6 for plan in plans.values()), plans
+
+
 def test_the_smoke_profile_has_only_drawn_data() -> None:
     for name in recipes.names():
         recipe = recipes.load(name, "smoke")
