@@ -226,14 +226,22 @@ def function_digests(roots: Iterable[tuple[str, str]]) -> dict[str, str]:
             if name in imported and imported[name][1]:  # a name that the module only hands on
                 waiting.append(imported[name])
             continue
-        node = definitions[name]
-        found[key] = digest(_node_text(node))
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Name):
-                waiting.append(imported.get(inner.id, (module, inner.id)))
-            elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
-                waiting += [(imported_from, inner.attr) for imported_from in _aliases(imported, inner.value.id)]
+        found[key], named = _definition(module, name)
+        waiting += named
     return found
+
+
+@cache
+def _definition(module: str, name: str) -> tuple[str, list[tuple[str, str]]]:
+    """Digest of one definition by itself, and the (module, name) pairs that it may name."""
+    definitions, imported = _definitions(module)
+    node, named = definitions[name], []
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            named.append(imported.get(inner.id, (module, inner.id)))
+        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+            named += [(imported_from, inner.attr) for imported_from in _aliases(imported, inner.value.id)]
+    return digest(_node_text(node)), list(dict.fromkeys(named))
 
 
 def _named_in(node: ast.stmt | None) -> set[str]:

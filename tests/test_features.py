@@ -446,7 +446,7 @@ def test_epochs_show_one_view_after_the_other(drawn, cache):
 
 @pytest.mark.slow
 def test_the_benchmark_runs_on_drawn_flowers_and_both_sides_end_with_the_same_loss(cache):
-    command = [sys.executable, str(ROOT / "benchmarks/feature_cache.py"), "--data", "drawn", "--images", "64"]
+    command = [sys.executable, str(ROOT / "benchmarks/feature_cache.py"), "--data", "drawn", "--images", "32"]
     command += ["--size-px", "96", "--epochs", "3", "--part", "maps", "views"]
     command += ["--backbone", "efficientnet_lite0", "--weights", "imagenet"]  # random ones hardly tell pictures apart
     run = subprocess.run(command, capture_output=True, text=True)

@@ -22,7 +22,7 @@ PICTURES = synthetic.draw(np.arange(12) * 8, np.arange(12), SIDE)[0]
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return transfer(len(NAMES), SIDE, "efficientnet_lite0")
+    return transfer(len(NAMES), SIDE, "efficientnet_lite0", cut="block_8")
 
 
 @pytest.fixture(scope="module")
