@@ -29,7 +29,7 @@ def network(tmp_path_factory):
         patch.setenv("FLOWERLIB_CACHE", str(tmp_path_factory.mktemp("files")))
         pictures, parts = dataset.__wrapped__(), split.__wrapped__()
         phases = {"phases": [{"epochs": 3, "learning_rate": 0.05}]}
-        the_recipe = recipe(finetuning=RECIPE["finetuning"] | phases)
+        the_recipe = recipe(finetuning=RECIPE["finetuning"] | phases, model=RECIPE["model"] | {"cut": "block_8"})
         patch.setattr(data, "manifest", lambda name: "few")
         model = finetuning.build(the_recipe, parts)
         stages = finetuning.fit_or_load(the_recipe, model, pictures, parts)
