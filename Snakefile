@@ -31,7 +31,8 @@ rule run_notebook:
         ] + [f"{BUILD}/results.json" for _ in range(1) if wildcards.run in COMPARING],
     output:
         f"{BUILD}/figures/{{run}}/record.json",
-    # A training takes all cores: one at a time on a machine. Drawn flowers leave them idle while kernels start and plots are drawn.
+    # A training takes all cores: one at a time on a machine. On drawn flowers the cores are idle while kernels start
+    # and plots are drawn.
     threads: 1 if PROFILE == "smoke" else workflow.cores
     shell:
         "python -m flowerlib run '{wildcards.run}' --profile {PROFILE}"
