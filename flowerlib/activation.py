@@ -1,6 +1,6 @@
 """The picture that a network would call most of all a class: activation maximization, as reported and as later done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -14,39 +14,47 @@ COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]
 
 
 def maximize(
-    model: keras.Model, label: int, *, side: int, steps: int = 256, rate: float = 2.0, l2: float = 0.01, seed: int = 0
+    model: keras.Model,
+    labels: Sequence[int],
+    *,
+    side: int,
+    steps: int = 256,
+    rate: float = 2.0,
+    l2: float = 0.01,
+    seed: int = 0,
 ) -> np.ndarray:
-    """Climb the class's logit less a penalty on the picture's square (Simonyan et al. 2014, section 2; Qu 2018, 3.2).
+    """Climb each class's logit less a penalty on the picture's square (Simonyan et al. 2014, section 2; Qu 2018, 3.2).
 
     Args:
         model: uint8 pictures -> logits.
-        label: the class.
-        side: of the picture.
+        labels: the classes, a picture each; all begin with the same noise.
+        side: of the pictures.
         steps: of gradient ascent, each of one length.
         rate: length of a step, in levels of 0 to 255 a pixel, root mean square.
         l2: weight of the mean square of the picture, in units of its range about grey.
-        seed: of the noise that it begins with.
+        seed: of the noise that they begin with.
 
     Returns:
-        uint8 (side, side, 3).
+        uint8 (classes, side, side, 3).
 
     Raises:
         FlowerlibError: a class or a side that the model does not take.
     """
-    picture = tf.Variable(np.random.default_rng(seed).normal(0, 0.02, (1, side, side, 3)).astype(np.float32))
-    logit = _logit(model, label, side)
+    start = np.random.default_rng(seed).normal(0, 0.02, (1, side, side, 3)).astype(np.float32)
+    pictures = tf.Variable(np.repeat(start, len(labels), axis=0))
+    logits, axes = _logits(model, labels, side), (1, 2, 3)
     for _ in range(steps):
         with tf.GradientTape() as tape:
-            score = logit(picture) - l2 * side**2 * tf.reduce_mean(picture**2)
-        slope = tape.gradient(score, picture)
-        picture.assign_add(rate / 127.5 * slope / (tf.sqrt(tf.reduce_mean(slope**2)) + 1e-12))
-        picture.assign(tf.clip_by_value(picture, -1, 1))
-    return _as_picture(picture[0].numpy())
+            scores = logits(pictures) - l2 * side**2 * tf.reduce_mean(pictures**2, axis=axes)
+        slope = tape.gradient(scores, pictures)  # of their sum: a picture's own, because each has a score of its own
+        length = tf.sqrt(tf.reduce_mean(slope**2, axis=axes, keepdims=True))
+        pictures.assign(tf.clip_by_value(pictures + rate / 127.5 * slope / (length + 1e-12), -1, 1))
+    return _as_pictures(pictures.numpy())
 
 
 def maximize_frequencies(
     model: keras.Model,
-    label: int,
+    labels: Sequence[int],
     *,
     side: int,
     steps: int = 256,
@@ -54,35 +62,39 @@ def maximize_frequencies(
     jitter: float = 0.07,
     seed: int = 0,
 ) -> np.ndarray:
-    """Climb the logit over frequencies and decorrelated colours, under jitter and blur (Olah et al. 2017).
+    """Climb the logits over frequencies and decorrelated colours, under jitter and blur (Olah et al. 2017).
 
     What a network answers to in single pixels drowns in high frequencies; a step of one length in every frequency, slow
     ones first, and a picture that is moved at each step, leave what holds up.
 
     Args:
-        model, label, side, steps: as of ``maximize``.
+        model, labels, side, steps: as of ``maximize``.
         rate: of Adam.
-        jitter: how far the picture is moved at each step, as a share of its side.
-        seed: of the start and of the moves.
+        jitter: how far the pictures are moved at each step, as a share of their side.
+        seed: of the start and of the moves, which all pictures share.
+
+    Returns:
+        uint8 (classes, side, side, 3).
     """
     random = np.random.default_rng(seed)
     rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     scale = (1 / np.maximum(np.hypot(rows, columns), 1 / side)).astype(np.float32)
-    waves = tf.Variable(random.normal(0, 0.01, (2, 3, *scale.shape)).astype(np.float32))
-    optimizer, logit, reach = keras.optimizers.Adam(rate), _logit(model, label, side), max(1, round(jitter * side))
+    start = random.normal(0, 0.01, (1, 2, 3, *scale.shape)).astype(np.float32)
+    waves = tf.Variable(np.repeat(start, len(labels), axis=0))
+    optimizer, logits, reach = keras.optimizers.Adam(rate), _logits(model, labels, side), max(1, round(jitter * side))
     for step in range(steps):
         moves = random.integers(-reach, reach + 1, 2)
         with tf.GradientTape() as tape:
-            picture = _from_waves(waves, scale, side)
-            moved = tf.roll(picture, moves.tolist(), axis=(1, 2))
-            loss = -logit(_blurred(moved, 1 - step / steps))
+            moved = tf.roll(_from_waves(waves, scale, side), moves.tolist(), axis=(1, 2))
+            loss = -tf.reduce_sum(logits(_blurred(moved, 1 - step / steps)))
         optimizer.apply([tape.gradient(loss, waves)], [waves])
-    return _as_picture(_from_waves(waves, scale, side)[0].numpy())
+    return _as_pictures(_from_waves(waves, scale, side).numpy())
 
 
-def _logit(model: keras.Model, label: int, side: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The class's logit of a float picture (1, side, side, 3) in [-1, 1], with the network's own preprocessing."""
-    maps.check(model, np.zeros((1, side, side, 3), np.uint8), np.array([label]))
+def _logits(model: keras.Model, labels: Sequence[int], side: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The logit of its class of each float picture in [-1, 1], with the network's own preprocessing."""
+    classes = np.asarray(labels)
+    maps.check(model, np.zeros((len(classes), side, side, 3), np.uint8), classes)
     front, behind = maps.halves(model)
     # Preprocessing is a straight line in every pixel: two pictures say which, and gradients pass through it.
     low, high = (
@@ -92,12 +104,12 @@ def _logit(model: keras.Model, label: int, side: int) -> Callable[[tf.Tensor], t
         raise FlowerlibError(f"{model.name}: its preprocessing changes the shape of pictures")
     swapped = _swaps_colours(front, side)
 
-    @tf.function  # hundreds of steps of one picture: layer by layer they would take four times as long
-    def logit(picture: tf.Tensor) -> tf.Tensor:
-        seen = picture[..., ::-1] if swapped else picture
-        return behind(low + (seen + 1) / 2 * (high - low), training=False)[0, label]
+    @tf.function  # hundreds of steps: layer by layer they would take four times as long
+    def logits(pictures: tf.Tensor) -> tf.Tensor:
+        seen = pictures[..., ::-1] if swapped else pictures
+        return tf.gather(behind(low + (seen + 1) / 2 * (high - low), training=False), classes, axis=1, batch_dims=1)
 
-    found: Callable[[tf.Tensor], tf.Tensor] = logit
+    found: Callable[[tf.Tensor], tf.Tensor] = logits
     return found
 
 
@@ -110,15 +122,15 @@ def _swaps_colours(front: keras.Model, side: int) -> bool:
 
 
 def _from_waves(waves: tf.Tensor, scale: np.ndarray, side: int) -> tf.Tensor:
-    """A picture (1, side, side, 3) in [-1, 1] from the real and imaginary parts of its frequencies."""
-    planes = tf.signal.irfft2d(tf.complex(waves[0] * scale, waves[1] * scale), fft_length=[side, side])
-    return tf.tanh(4 * tf.einsum("chw,rc->hwr", planes, COLOURS / np.abs(COLOURS).sum(axis=0).max()))[None]
+    """Pictures (n, side, side, 3) in [-1, 1] from the real and imaginary parts of their frequencies."""
+    planes = tf.signal.irfft2d(tf.complex(waves[:, 0] * scale, waves[:, 1] * scale), fft_length=[side, side])
+    return tf.tanh(4 * tf.einsum("nchw,rc->nhwr", planes, COLOURS / np.abs(COLOURS).sum(axis=0).max()))
 
 
-def _blurred(picture: tf.Tensor, strength: float) -> tf.Tensor:
-    """Mixed with its mean over three by three pixels; less and less as strength falls from 1 to 0."""
-    return picture + strength * (tf.nn.avg_pool2d(picture, 3, 1, "SAME") - picture)
+def _blurred(pictures: tf.Tensor, strength: float) -> tf.Tensor:
+    """Mixed with their mean over three by three pixels; less and less as strength falls from 1 to 0."""
+    return pictures + strength * (tf.nn.avg_pool2d(pictures, 3, 1, "SAME") - pictures)
 
 
-def _as_picture(values: np.ndarray) -> np.ndarray:
+def _as_pictures(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)

@@ -3,30 +3,31 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
-from flowerlib import comparisons, faithfulness, metrics, pictures
+from flowerlib import comparisons, faithfulness, lime
 from flowerlib.digests import digest, function_digests
-from flowerlib.explain import METHODS, grad_cam, grad_cam_plus_plus, title
+from flowerlib.explain import METHODS, grad_cam, grad_cam_plus_plus
 from flowerlib.faithfulness import BASELINES
 from flowerlib.fetch import cache_folder
 from flowerlib.kept import Plan, keep
 from flowerlib.metrics import Score
 from flowerlib.networks import Network
 from flowerlib.schema import Explanation
+from flowerlib.splits import Part
 
 SLOW = {"rise": "masks", "lime": "samples"}  # methods that look at many copies, and what they call their number
 SEEDED = ("smooth_grad", "rise", "lime")  # methods that draw
 AT_ONCE = 10  # photographs between two times of keeping
 COMPARED = {"deletion": -1, "insertion": 1}  # measure -> which way is better
+RANGES = {"deletion": (0, 1), "insertion": (0, 1)} | dict.fromkeys(("stability", "over_seeds", "forgotten"), (-1, 1))
+ASKED = 500  # photographs between two looks at how many wrong answers there are
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,33 @@ def chosen(labels: np.ndarray, predicted: np.ndarray, count: int, seed: int = 0)
     half = min(len(right), len(wrong))
     mixed = np.stack([right[:half], wrong[:half]], axis=1).ravel()
     return np.concatenate([mixed, right[half:], wrong[half:]])[:count]
+
+
+def asked(network: Network, count: int, seed: int = 0) -> tuple[Part, np.ndarray, int]:
+    """Test photographs, a right and a wrong answer in turn, drawn at random until there are enough of both.
+
+    Not the whole test part: its thousands of pictures would be most of what the process holds.
+
+    Args:
+        network: whose answers they are.
+        count: of photographs.
+        seed: of the draw.
+
+    Returns:
+        The photographs in that order, int64 (n,) classes that the network named, and how many it was asked for that.
+    """
+    test, half = network.split.test, -(-count // 2)
+    order, predicted = np.random.default_rng(seed).permutation(len(test)), np.empty(0, np.int64)
+    right = np.empty(0, bool)
+    while len(predicted) < len(test) and min(right.sum(), (~right).sum()) < half:
+        some = np.sort(order[len(predicted) : len(predicted) + ASKED])
+        order[len(predicted) : len(predicted) + ASKED] = some
+        answers = network.probabilities(Part(test.indices[some], test.labels[some])).argmax(axis=1)
+        predicted = np.concatenate([predicted, answers])
+        right = predicted == test.labels[order[: len(predicted)]]
+    known = order[: len(predicted)]
+    places = chosen(test.labels[known], predicted, count, seed)
+    return Part(test.indices[known[places]], test.labels[known[places]]), predicted[places], len(predicted)
 
 
 def methods(plan: Explanation) -> dict[str, tuple[partial[np.ndarray], int]]:
@@ -168,14 +196,19 @@ def scores(case: Case) -> dict[str, dict[str, Score]]:
             measured |= {"stability": steady(case, name), "forgotten": forgetful(case, name)[:, -1]}
             other = over_seeds(case, name)
             measured |= {} if other is None else {"over_seeds": other}
-        found[name] = {measure: mean(values) for measure, values in measured.items()}
+        found[name] = {measure: mean(values, *RANGES[measure]) for measure, values in measured.items()}
     return found
 
 
-def mean(values: np.ndarray) -> Score:
-    """Mean over photographs with its 95 % interval (Student 1908)."""
+def mean(values: np.ndarray, least: float = -np.inf, most: float = np.inf) -> Score:
+    """Mean over photographs with its 95 % interval (Student 1908), which ends where the values themselves must.
+
+    Args:
+        values: float (n,).
+        least, most: what a value can be: 0 and 1 of an area, -1 and 1 of a correlation.
+    """
     score = comparisons.seeds_interval(values, "")
-    return Score(score.value, score.low, score.high, score.n, "Student's t, photographs", "")
+    return Score(score.value, max(least, score.low), min(most, score.high), score.n, "Student's t, photographs", "")
 
 
 def last_maps(model: keras.Model) -> str:
@@ -196,55 +229,10 @@ def heard_at(case: Case, layer: str) -> dict[str, dict[str, Score]]:
         given = (case.model, case.images, case.classes, there(case.model, case.images, case.classes))
         steadiness = faithfulness.stability(there, part.model, part.images, part.classes)
         measured = {"deletion": faithfulness.deletion(*given), "insertion": faithfulness.insertion(*given)}
-        found[name] = {key: mean(values) for key, values in (measured | {"stability": steadiness}).items()}
+        found[name] = {
+            key: mean(values, *RANGES[key]) for key, values in (measured | {"stability": steadiness}).items()
+        }
     return found
-
-
-def listening(found: Mapping[str, Mapping[str, Score]], heard: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
-    """Both methods at both layers, a row each.
-
-    Args:
-        found: from ``scores``.
-        heard: from ``heard_at``.
-    """
-    rows = []
-    for name in heard:
-        for where, each in (("convolution", found[name]), ("after activation", heard[name])):
-            row: dict[str, Any] = {"method": title(name), "taken from": where}
-            for key in ("deletion", "insertion"):
-                row |= {key: each[key].value, f"{key} low": each[key].low, f"{key} high": each[key].high}
-            rows.append(row | {"stability": each["stability"].value, "n": each["deletion"].n})
-    return pd.DataFrame(rows)
-
-
-def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanation) -> dict[str, np.ndarray]:
-    """Maps float32 (1, side, side) of one picture by every method and baseline, under their names for people.
-
-    Args:
-        model: uint8 pictures -> logits.
-        picture: uint8 (1, side, side, 3).
-        label: the class.
-        plan: how many copies are looked at.
-    """
-    return {title(name): method(model, picture, np.array([label])) for name, (method, _) in methods(plan).items()}
-
-
-def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
-    """The league: a row a method, whether it beats the baselines, and its seconds a photograph.
-
-    Args:
-        case: what was explained.
-        found: from ``scores``.
-    """
-    rows, beats = [], beaten(case)
-    for name, measured in found.items():
-        row: dict[str, Any] = {"method": title(name)}
-        row |= {measure: measured[measure].value for measure in measured}
-        row["beats"] = "" if name in BASELINES else ", ".join(beats[name]) or "neither"
-        row |= {"seconds": seconds(maps(case, name)), "n": measured["deletion"].n}
-        rows.append(row)
-    columns = ["method", "deletion", "insertion", "stability", "over_seeds", "forgotten", "beats", "seconds", "n"]
-    return pd.DataFrame(rows, columns=columns).rename(columns={"over_seeds": "over seeds"})
 
 
 def beaten(case: Case) -> dict[str, list[str]]:
@@ -264,71 +252,16 @@ def beaten(case: Case) -> dict[str, list[str]]:
     }
 
 
-def on_flowers(case: Case, masks: np.ndarray, name: str) -> dict[str, Score]:
-    """Whether a method points at the flower, and how much of its map lies on it, where outlines are known.
+def local_fits(case: Case, count: int) -> Score:
+    """How much of what the network says of a picture's copies LIME's linear model explains: mean R2, 1 at best.
 
     Args:
-        case: drawn flowers, and what the network takes them for.
-        masks: bool (n, side, side).
-        name: of the method.
+        case: what is explained.
+        count: of its photographs.
     """
-    found = maps(case, name)
-    hits = faithfulness.pointing(found, masks[: len(found)])
-    low, high = metrics.wilson(int(hits.sum()), len(hits))
-    shares = faithfulness.share_on_flower(found, masks[: len(found)])
-    return {
-        "pointing": Score(float(hits.mean()), low, high, len(hits), "wilson, drawn flowers"),
-        "share_on_flower": mean(shares[np.isfinite(shares)]),
-    }
-
-
-def by_networks(networks: Sequence[Network], place: int) -> np.ndarray:
-    """One photograph, and Grad-CAM of its true class over it by each network; uint8 (1 + networks, side, side, 3).
-
-    Args:
-        networks: on the kinds of one data set, whatever their side.
-        place: of the photograph in the data set.
-    """
-    rows = [pictures.small(networks[0].dataset.images[[place]])]
-    for each in networks:
-        picture = np.asarray(each.dataset.images[[place]])
-        found = grad_cam(each.model, picture, each.dataset.fine[[place]])
-        rows.append(pictures.small(pictures.blended(picture, found)))
-    return np.concatenate(rows)
-
-
-def shown(case: Case, count: int = 6) -> dict[str, np.ndarray]:
-    """Maps of the first photographs by every method, as ``pictures.explained`` wants them."""
-    return {title(name): maps(case, name)[:count] for name in METHODS}
-
-
-def forgetting(case: Case) -> pd.DataFrame:
-    """Mean correlation that is left after each stage of forgetting, a row a method."""
-    rows = []
-    for name in METHODS:
-        left = forgetful(case, name).mean(axis=0)
-        rows.append({"method": title(name)} | {f"{i}/{len(left)}": value for i, value in enumerate(left, 1)})
-    return pd.DataFrame(rows)
-
-
-def agreement(case: Case, count: int) -> pd.DataFrame:
-    """Mean rank correlation of every method's maps with every other's, on the first photographs; methods by methods."""
-    found = faithfulness.agreement({title(name): maps(case, name)[:count] for name in METHODS})
-    return found.reset_index(names="method")
-
-
-def pointing(found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
-    """A row a method: whether it points at the flower, with interval, and the share of its map that lies there.
-
-    Args:
-        found: method -> scores of ``on_flowers``.
-    """
-    rows = []
-    for name, each in found.items():
-        hits = each["pointing"]
-        row = {"method": title(name), "points at the flower": hits.value, "low": hits.low, "high": hits.high}
-        rows.append(row | {"share on the flower": each["share_on_flower"].value, "n": hits.n})
-    return pd.DataFrame(rows)
+    some = case.first(count)
+    pairs = zip(some.images, some.classes, strict=True)
+    return mean(np.array([lime.fit(case.model, *pair, samples=case.plan.copies).r2 for pair in pairs]), most=1)
 
 
 def _at(case: Case, rows: slice) -> tuple[keras.Model, np.ndarray, np.ndarray]:

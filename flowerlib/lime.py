@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import scipy.linalg
 import tensorflow as tf
 from skimage.segmentation import slic
 
@@ -17,6 +18,8 @@ from flowerlib.maps import check, to_unit
 KERNEL_WIDTH = 0.25  # of the weights of samples
 PENALTY = 1.0  # of the ridge
 TOP = 5  # segments that have to hold still
+CHECKS = 2  # of them while a plan is gone through
+NOTHING = 0.01  # of the largest weight: who is below it is not among them
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,63 @@ def fit(
             last = top
     weights, r2 = _ridge(shown, seen)
     return Explanation(parts, weights, r2, len(shown))
+
+
+def quick(
+    model: keras.Model,
+    image: np.ndarray,
+    label: int,
+    *,
+    parts: np.ndarray | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+) -> Explanation:
+    """Explain one picture with planned copies instead of random ones, until the five largest weights hold still.
+
+    A Hadamard matrix shows and hides every segment equally often, and every two of them together; each copy has its
+    opposite beside it, so that what two segments do only together cancels out of the weights (Box and Wilson 1951).
+
+    Args:
+        model, image, label, parts: as of ``fit``.
+        samples: pictures that the network looks at, at most.
+        seed: of the order of the plan.
+
+    Raises:
+        FlowerlibError: as ``fit``.
+    """
+    check(model, image[None], np.array([label]))
+    parts = segments(image) if parts is None else parts
+    if parts.shape != image.shape[:2]:
+        raise FlowerlibError(f"segments {parts.shape} of a picture {image.shape[:2]}")
+    hidden, random, count = _mean_colours(image, parts), np.random.default_rng(seed), int(parts.max()) + 1
+    shown, seen = np.empty((0, count), bool), np.empty(0)
+    last: list[int] = []
+    while len(shown) < samples:
+        for some in np.array_split(planned(count, random)[: samples - len(shown)], CHECKS):
+            pictures = np.where(some[:, parts][..., None], image, hidden)
+            shown, seen = np.concatenate([shown, some]), np.concatenate([seen, _probability(model, pictures, label)])
+            weights, r2 = _ridge(shown, seen)
+            top = [each for each in np.argsort(-weights)[:TOP].tolist() if weights[each] > NOTHING * weights.max()]
+            if sorted(top) == last:
+                return Explanation(parts, weights, r2, len(shown))
+            last = sorted(top)
+    return Explanation(parts, weights, r2, len(shown))
+
+
+def planned(count: int, random: np.random.Generator) -> np.ndarray:
+    """Which of the segments are seen in each copy: a folded Hadamard design, bool (copies, count).
+
+    Args:
+        count: of segments.
+        random: for the order of rows and columns.
+
+    Returns:
+        Twice the next power of two rows, each followed by its opposite; every column is True in half of them, every two
+        columns are equal in half of them.
+    """
+    order = 1 << count.bit_length()  # the first column is the same everywhere and says nothing
+    rows = scipy.linalg.hadamard(order)[random.permutation(order)][:, 1 + random.permutation(order - 1)[:count]] > 0
+    return np.stack([rows, ~rows], axis=1).reshape(2 * order, count)
 
 
 def lime(

@@ -40,6 +40,31 @@ def lookup(network: Network, known: np.ndarray, probabilities: np.ndarray) -> pd
     return table.sort_values(["probability", "picture"], ascending=[False, True], ignore_index=True)
 
 
+def listed(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Every mistake as a row to read: official numbers of the photographs, from 1, and names of the classes.
+
+    Args:
+        table: from ``lookup``.
+        names: one a class.
+
+    Returns:
+        Columns image, is, taken for, probability, nearest of its class, nearest of the other, nearer (class), by
+        class and number.
+    """
+    rows = table.sort_values(["true", "picture"], ignore_index=True)
+    return pd.DataFrame(
+        {
+            "image": rows["picture"] + 1,
+            "is": [names[label] for label in rows["true"]],
+            "taken for": [names[label] for label in rows["predicted"]],
+            "probability": rows["probability"],
+            "nearest of its class": rows["nearest_true"] + 1,
+            "nearest of the other": rows["nearest_predicted"] + 1,
+            "nearer": rows["closer"].map({"true": "its class", "predicted": "the other"}),
+        }
+    )
+
+
 def by_neighbours(network: Network, known: np.ndarray, metric: str) -> np.ndarray:
     """Labels int (n, 5) of each test photograph's nearest training photographs.
 

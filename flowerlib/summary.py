@@ -1,14 +1,15 @@
 """Tables that compare runs, from the one list of numbers and the list of what the reports claim."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from flowerlib import recipes
-from flowerlib.comparisons import seeds_interval
-from flowerlib.metrics import slug
+from flowerlib.comparisons import T_INTERVAL, seeds_interval
+from flowerlib.metrics import Score, slug
 from flowerlib.pipeline import build_folder
 from flowerlib.splits import DATA, fine_names
 
@@ -20,6 +21,7 @@ METRICS = {
     "loss": "loss",
 }
 KERAS_ALONE = {f"weights/{name}" for name in ("vgg16", "vgg19", "resnet50", "inception_v3")}  # no package has them
+SENTENCES = re.compile(r"(?<=\.)\s+(?=[A-Z])")  # where one ends and the next begins
 REPORTS = {"hughes": "Hughes", "cicalla": "Cicalla et al.", "ash": "Ash et al.", "qu": "Qu", "shen": "Shen"}
 
 
@@ -57,21 +59,29 @@ def reported_vs_reproduced(
     rows = []
     for claim in frame.itertuples():
         found = results.get(f"{claim.run}/{claim.result}")
+        n = found["n"] if found and found["interval"] not in ("counted", "exact") else None
         rows.append(
             {
                 "report": REPORTS[claim.report],
-                "claim": f"{claim.what} ({claim.section})",
+                "claim": f"{claim.what}{_part(claim)} ({claim.section})",
                 "reported": f"{claim.value:.{int(claim.decimals)}f}",
                 "reproduced": _plain(found) if found else None,
                 "low": found["low"] if found else None,
                 "high": found["high"] if found else None,
-                "n": found["n"] if found and found["interval"] not in ("counted", "exact") else None,
-                "verdict": agreement(claim.value, int(claim.decimals), found) if found else "",
+                "n": n,
+                "verdict": agreement(claim.value, int(claim.decimals), found) if found and n != 0 else "",
                 "reduced": _note(claim.run, profile) if found else _reason(claim.run, claim.result, results),
             }
         )
     whole = pd.Series([row["reproduced"] for row in rows], dtype=object)  # a column of floats would lose its integers
     return pd.DataFrame(rows).assign(reproduced=whole).astype({"n": "Int64"})
+
+
+def _part(claim: Any) -> str:
+    """The part of the data that a number was measured on, where it is not the test part and its words do not say so."""
+    words = {"train": "training", "validation": "validation"}
+    word = words.get(claim.part, "")
+    return f", {word} part" if word and word not in claim.what else ""
 
 
 def _reason(run: str, result: str, results: dict[str, Any]) -> str:
@@ -204,16 +214,12 @@ def hard_labels(results: dict[str, Any], runs: Iterable[str], labels: Iterable[i
 
 
 def slips() -> pd.DataFrame:
-    """Where a report's own text disagrees with itself: report, where, what."""
+    """Where a report's own text disagrees with itself, each once: report, where (of the first number), what."""
     frame = claims()
+    frame = frame.assign(slip=frame.slip.str.split(SENTENCES)).explode("slip")
     frame = frame[frame.slip != ""].drop_duplicates(["report", "slip"])
-    return pd.DataFrame(
-        {
-            "report": frame.report.map(REPORTS),
-            "where": frame.section,
-            "what does not fit": frame.slip,
-        }
-    )
+    found = {"report": frame.report.map(REPORTS), "where": frame.section, "what does not fit": frame.slip}
+    return pd.DataFrame(found).reset_index(drop=True)
 
 
 def runs_compared(results: dict[str, Any], profile: str) -> pd.DataFrame:
@@ -246,6 +252,15 @@ def over_seeds(results: dict[str, Any], profile: str, metric: str = "test/accura
             row = {"run": name, "seeds": len(values), "mean": score.value, "low": score.low, "high": score.high}
             rows.append(row | {"lowest seed": min(values), "highest seed": max(values)})
     return pd.DataFrame(rows, columns=["run", "seeds", "mean", "low", "high", "lowest seed", "highest seed"])
+
+
+def seed_means(results: dict[str, Any], profile: str, metric: str = "test/accuracy") -> dict[str, Score]:
+    """Means of ``over_seeds`` as numbers: ``<recipe>/<metric>_over_seeds``, n being the seeds."""
+    table = over_seeds(results, profile, metric)
+    return {
+        f"{row.run}/{metric}_over_seeds": Score(row.mean, row.low, row.high, row.seeds, T_INTERVAL)
+        for row in table.itertuples()
+    }
 
 
 def headline_scores(results: dict[str, Any], profile: str) -> pd.DataFrame:

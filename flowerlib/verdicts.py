@@ -58,7 +58,8 @@ def judged(profile: str) -> pd.DataFrame:
     for row, test, p in zip(rows, tests, adjusted.tolist(), strict=True):
         line = {"question": row["question"], "claimed": row["claimed"]}
         line |= {"first": row["accuracy"][0], "second": row["accuracy"][1], "difference": test.value}
-        line |= {"low": test.low, "high": test.high, "p": p, "n": test.n, "verdict": said(test, p, row["claimed"])}
+        line |= {"low": test.low, "high": test.high, "p": said_p(p), "n": test.n}
+        line["verdict"] = said(test, p, row["claimed"])
         table.append(line)
     columns = ["question", "claimed", "first", "second", "difference", "low", "high", "p", "n", "verdict"]
     return pd.DataFrame(table, columns=columns)
@@ -98,6 +99,13 @@ def said(test: Difference, p: float, claimed: float) -> str:
     return "the first is better" if test.value > 0 else "the second is better"
 
 
+def said_p(p: float) -> str:
+    """A p-value to three decimals; none is 0. Empty where the test could not be made."""
+    if np.isnan(p):
+        return ""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
 def _difference(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> Difference:
     if one[0].shape == other[0].shape and (one[0] == other[0]).all():
         return comparisons.mcnemar(one[0], one[1], other[1])
@@ -123,7 +131,7 @@ def sweeps_judged(results: dict[str, Any], profile: str) -> pd.DataFrame:
             value, low, high = (_or_nan(found[key]) for key in ("value", "low", "high"))
             test = Difference(value, low, high, _or_nan(p), found["n"], found["interval"])
             line = {"sweep": run, "row": row, "against": reference, "claimed": claimed, "difference": test.value}
-            line |= {"low": test.low, "high": test.high, "p": test.p, "seeds": test.n}
+            line |= {"low": test.low, "high": test.high, "p": said_p(test.p), "seeds": test.n}
             rows.append(line | {"verdict": said(test, test.p, claimed)})
     columns = ["sweep", "row", "against", "claimed", "difference", "low", "high", "p", "seeds", "verdict"]
     return pd.DataFrame(rows, columns=columns)

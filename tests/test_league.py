@@ -1,11 +1,14 @@
 """The league of explanations, on a network whose answer is known: what is kept, what beats what."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from test_explain import SIDE, SPOT, spot_network
 
-from flowerlib import explain, faithfulness, league
+from flowerlib import explain, faithfulness, league, league_views, lime, outlines
 from flowerlib.schema import Explanation
+from flowerlib.splits import Part, Split
 
 PLAN = Explanation(photographs=(16, 4), stable=(4, 2), randomized=(3, 2), copies=60)
 RANDOM = np.random.default_rng(0)
@@ -26,6 +29,52 @@ def test_right_and_wrong_answers_take_turns():
     assert len(set(found.tolist())) == 10
     assert (league.chosen(labels, predicted, 10) == found).all()
     assert (league.chosen(labels, predicted, 10, seed=1) != found).any()
+
+
+def answering(right_share, n=3000, classes=4):
+    """A network that is right on a share of its test part, and says how many photographs it was asked for."""
+    labels = np.arange(n) % classes
+    answers = np.where(np.arange(n) < right_share * n, labels, (labels + 1) % classes)
+    nothing = Part(np.empty(0, int), np.empty(0, int))
+    seen = []
+
+    def probabilities(part):
+        seen.append(len(part))
+        assert (np.diff(part.indices) > 0).all()  # pictures are read in the order in which they lie
+        np.testing.assert_array_equal(part.labels, labels[part.indices - 5])
+        return np.eye(classes)[answers[part.indices - 5]]
+
+    split = Split(nothing, nothing, Part(np.arange(n) + 5, labels), tuple("abcd"))
+    return SimpleNamespace(split=split, probabilities=probabilities), seen, answers
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.9, 100), (0.999, 20), (0.1, 40)])
+def test_photographs_are_asked_until_there_are_enough_of_both(share, count):
+    network, seen, answers = answering(share)
+    part, named, asked = league.asked(network, count)
+    assert len(part) == len(named) == len(np.unique(part.indices)) == count and sum(seen) == asked
+    np.testing.assert_array_equal(named, answers[part.indices - 5])
+    right = named == part.labels
+    half = min(count // 2, round(3000 * (1 - share)), round(3000 * share))
+    assert right[: 2 * half].tolist() == [True, False] * half
+    assert (asked == 3000) == (share == 0.999)  # where three are wrong in all, the whole part is asked
+    again, _, _ = league.asked(answering(share)[0], count)
+    np.testing.assert_array_equal(part.indices, again.indices)
+    other, _, _ = league.asked(answering(share)[0], count, seed=1)
+    assert (other.indices != part.indices).any()
+
+
+def test_means_end_where_their_values_must():
+    values = np.array([0.99, 1.0, 0.2, 0.98])
+    free, bounded = league.mean(values), league.mean(values, 0, 1)
+    assert free.high > 1 and bounded.high == 1
+    assert (free.value, free.low, free.n) == (bounded.value, bounded.low, bounded.n)
+
+
+def test_the_local_fit_is_that_of_lime(case):
+    found = league.local_fits(case, 2)
+    each = [lime.fit(case.model, case.images[i], 1, samples=PLAN.copies).r2 for i in range(2)]
+    assert found.value == pytest.approx(np.mean(each)) and found.n == 2 and found.high <= 1
 
 
 def test_slow_methods_have_fewer_photographs(case):
@@ -60,16 +109,16 @@ def test_measures_are_those_of_faithfulness(case):
 def test_the_table_ranks_a_method_that_looks_where_the_network_does_above_the_baselines(case):
     found = league.scores(case)
     assert set(found) == set(league.methods(PLAN))
-    table = league.table(case, found).set_index("method")
+    table = league_views.table(case, found).set_index("method")
     assert table.loc[explain.title("saliency"), "beats"] == "random, centre"
     assert table.loc["random", "beats"] == ""
     assert league.beaten(case)["saliency"] == ["random", "centre"]
     assert np.isnan(table.loc["centre", "stability"])
     assert (table["seconds"] > 0).all()
-    stages = league.forgetting(case)
-    assert stages["method"].tolist() == [explain.title(name) for name in league.METHODS]
+    stages = league_views.forgetting(case)
+    assert stages["method"].tolist() == [explain.title(name) for name in explain.METHODS]
     assert stages.shape[1] == 1 + faithfulness.STAGES
-    agreed = league.agreement(case, 4).set_index("method")
+    agreed = league_views.agreement(case, 4).set_index("method")
     np.testing.assert_allclose(np.diag(agreed), 1)
     np.testing.assert_allclose(agreed, agreed.T)
     for measured in found.values():
@@ -81,11 +130,11 @@ def test_outlines_say_whether_a_map_lies_on_the_flower(case):
     top, left, size = SPOT
     masks = np.zeros(case.images.shape[:3], bool)
     masks[:, top : top + size, left : left + size] = True
-    found = league.on_flowers(case, masks, "saliency")
+    found = outlines.on_flowers(case, masks, "saliency")
     assert found["pointing"].value == 1
     assert found["share_on_flower"].value == pytest.approx(1)
-    assert league.on_flowers(case, ~masks, "saliency")["pointing"].value == 0
-    table = league.pointing({"saliency": found})
+    assert outlines.on_flowers(case, ~masks, "saliency")["pointing"].value == 0
+    table = outlines.pointing({"saliency": found})
     assert table.loc[0, ["method", "points at the flower", "n"]].tolist() == ["saliency", 1, 16]
 
 
@@ -102,7 +151,7 @@ def test_grad_cam_is_heard_at_another_layer_and_stands_beside_the_leagues_own(ca
     found = league.scores(case)
     assert league.last_maps(case.model) == "red"
     heard = league.heard_at(case, "red")  # the only convolution: both layers are the same
-    table = league.listening(found, heard)
+    table = league_views.listening(found, heard)
     assert table["taken from"].tolist() == ["convolution", "after activation"] * 2
     for name in ("grad_cam", "grad_cam_plus_plus"):
         for measure in ("deletion", "insertion", "stability"):
@@ -110,7 +159,7 @@ def test_grad_cam_is_heard_at_another_layer_and_stands_beside_the_leagues_own(ca
 
 
 def test_every_method_explains_one_picture(case):
-    found = league.of_one(case.model, case.images[:1], 1, PLAN)
+    found = league_views.of_one(case.model, case.images[:1], 1, PLAN)
     assert set(found) == {explain.title(name) for name in league.methods(PLAN)}
     assert all(each.shape == (1, SIDE, SIDE) for each in found.values())
     np.testing.assert_array_equal(found["saliency"][0], league.maps(case, "saliency")[0])

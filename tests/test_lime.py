@@ -69,6 +69,47 @@ def test_sampling_stops_when_the_top_segments_hold_still(model):
     assert lime.fit(model, bright(), 1, parts=QUARTERS, samples=120).samples == 120
 
 
+@pytest.mark.parametrize("count", [2, 15, 16, 50, 63])
+def test_a_plan_shows_all_segments_and_all_pairs_equally_often(count):
+    plan = lime.planned(count, np.random.default_rng(0))
+    assert len(plan) == 2 << count.bit_length() and plan.shape[1] == count
+    signs = 2 * plan.astype(int) - 1
+    np.testing.assert_array_equal(signs.T @ signs, len(plan) * np.eye(count))
+    np.testing.assert_array_equal(signs[::2], -signs[1::2])  # each copy and its opposite
+    assert plan.all(axis=1).any()  # the picture itself is among them
+
+
+def test_planned_weights_are_those_of_many_random_copies():
+    """On an answer with effects of pairs, which a plan cancels and random copies have to average out."""
+    random = np.random.default_rng(3)
+    single, pairs = random.normal(0, 1, 20), np.triu(random.normal(0, 0.3, (20, 20)), 1)
+
+    def answer(shown):
+        signs = 2 * shown.astype(float) - 1
+        return signs @ single + np.einsum("ni,ij,nj->n", signs, pairs, signs)
+
+    plan = lime.planned(20, random)
+    found, _ = lime._ridge(plan, answer(plan))
+    some = random.random((len(plan), 20)) < 0.5
+    by_chance, _ = lime._ridge(some, answer(some))
+    many = random.random((40_000, 20)) < 0.5
+    wanted, _ = lime._ridge(many, answer(many))
+    assert np.abs(found - wanted).mean() < 0.5 * np.abs(by_chance - wanted).mean()
+
+
+def test_a_quick_explanation_finds_the_same_segment_with_fewer_copies(model):
+    quarters = np.where(QUARTERS == HELD + 1, HELD, QUARTERS)  # as above
+    parts = np.unique(quarters, return_inverse=True)[1].reshape(SIDE, SIDE)
+    one, again = (lime.quick(model, bright(), 1, parts=parts, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(one.weights, again.weights)
+    assert one.samples < 1000
+    slow = lime.fit(model, bright(), 1, parts=parts, samples=1000)
+    assert one.top(1)[0] == slow.top(1)[0]
+    assert lime.quick(model, PICTURE, 1, parts=QUARTERS, samples=20).samples <= 20
+    with pytest.raises(FlowerlibError, match=r"segments \(16, 16\) of a picture \(32, 32\)"):
+        lime.quick(model, PICTURE, 1, parts=QUARTERS[:16, :16])
+
+
 def test_a_map_has_one_value_a_segment(model):
     [found] = lime.lime(model, PICTURE[None], np.array([1]), samples=100)
     assert found.shape == (SIDE, SIDE) and found.min() >= 0 and found.max() == 1

@@ -25,6 +25,14 @@ def test_every_mistake_stands_beside_its_neighbours_the_surest_first():
     assert table["closer"].tolist() == ["predicted", "predicted"]
 
 
+def test_the_list_of_mistakes_bears_official_numbers_and_names_by_class():
+    found = mistakes.listed(mistakes.lookup(NETWORK, KNOWN, SAID), NETWORK.split.names)
+    assert found.to_numpy().tolist() == [
+        [6, "low", "high", 0.7, 2, 3, "the other"],
+        [7, "high", "low", 0.8, 3, 2, "the other"],
+    ]
+
+
 def test_a_mistake_of_the_head_alone_lies_nearer_to_its_own_class_and_angles_may_say_otherwise():
     """Picture 4 lies at 0.4 among the low ones and is taken for high; by its angle too it stands between 0 and 1."""
     said = np.array([[0.2, 0.8], *SAID[1:]])

@@ -110,3 +110,30 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged():
     [row] = table.to_dict("records")
     assert (row["run"], row["seeds"], row["lowest seed"], row["highest seed"]) == ("qu-baseline-a", 3, 0.18, 0.20)
     assert row["mean"] == pytest.approx(0.19) and row["low"] < 0.19 < row["high"]
+    means = summary.seed_means({f"{run}/test/accuracy": entry(value) for run, value in values.items()}, "laptop")
+    [(key, score)] = means.items()
+    assert key == "qu-baseline-a/test/accuracy_over_seeds" and score.n == 3 and score.interval == "t, seeds"
+    assert (score.value, score.low, score.high) == (row["mean"], row["low"], row["high"])
+
+
+def test_a_score_of_no_photographs_agrees_with_nothing():
+    claim = summary.claims().set_index("key").loc["hughes/table2/bell_shaped_flowers/precision"]
+    found = {f"{claim.run}/{claim.result}": entry(0.0, 0.0, 1.0, n=0)}
+    rows = summary.reported_vs_reproduced(found, "laptop", headline=False, runs=[claim.run]).dropna(subset=["n"])
+    assert rows["verdict"].tolist() == [""]
+
+
+def test_a_claim_names_its_part_unless_its_words_do():
+    rows = summary.reported_vs_reproduced({}, "laptop", headline=False)
+    for claim, row in zip(summary.claims().itertuples(), rows["claim"], strict=True):
+        assert claim.part != "validation" or "validation" in row
+        assert claim.part != "train" or row.count("training") == 1
+        assert claim.part != "test" or "test part" not in row.removeprefix(claim.what)
+
+
+def test_every_slip_stands_once():
+    table = summary.slips()
+    assert not table.duplicated(["report", "what does not fit"]).any()
+    text = " ".join(summary.claims().slip)
+    assert all(slip in text for slip in table["what does not fit"])
+    assert sum(map(len, table["what does not fit"])) < len(text) / 1.5  # most stand beside several numbers there

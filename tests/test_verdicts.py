@@ -47,7 +47,8 @@ def test_runs_on_the_same_pictures_are_compared_picture_by_picture(build):
     build("qu-baseline-a", LABELS, other)
     [row] = verdicts.judged("laptop").to_dict("records")
     test = comparisons.mcnemar(LABELS, one, other)
-    assert (row["difference"], row["low"], row["high"], row["p"]) == (test.value, test.low, test.high, test.p)
+    assert (row["difference"], row["low"], row["high"]) == (test.value, test.low, test.high)
+    assert row["p"] == "< 0.001" and test.p < 0.001
     assert row["claimed"] == pytest.approx(0.302 - 0.181) and row["verdict"] == comparisons.HOLDS
 
 
@@ -58,7 +59,12 @@ def test_runs_on_other_pictures_are_compared_as_two_samples(build):
     [row] = verdicts.judged("laptop").to_dict("records")
     hits = (one[::2] == LABELS[::2]).sum(), (other == LABELS).sum()
     fisher = scipy.stats.fisher_exact([[hits[0], 50 - hits[0]], [hits[1], 100 - hits[1]]]).pvalue
-    assert row["p"] == pytest.approx(fisher) and row["n"] == 150
+    assert row["p"] == verdicts.said_p(fisher) and row["n"] == 150
+
+
+def test_no_p_value_is_said_to_be_0():
+    said = [verdicts.said_p(p) for p in (1.0, 0.0334, 0.0005, 0.00049, 0.0, np.nan)]
+    assert said == ["1.000", "0.033", "0.001", "< 0.001", "< 0.001", ""]
 
 
 def test_without_a_claim_the_better_run_is_named_or_none(build):
