@@ -15,6 +15,8 @@ from flowerlib.metrics import Score
 from flowerlib.networks import Network
 from flowerlib.schema import Explanation
 
+MADE = ("most of all, L2", "most of all, frequencies")  # rows of pictures that were climbed to
+
 
 def table(case: Case, found: Mapping[str, Mapping[str, Score]]) -> pd.DataFrame:
     """The league: a row a method, whether it beats the baselines, and its seconds a photograph.
@@ -67,7 +69,7 @@ def agreement(case: Case, count: int) -> pd.DataFrame:
 
 
 def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanation) -> dict[str, np.ndarray]:
-    """Maps float32 (1, side, side) of one picture by every method and baseline, under their names for people.
+    """Maps (1, side, side) of one picture by every method and baseline, to be seen, under their names for people.
 
     Args:
         model: uint8 pictures -> logits.
@@ -75,7 +77,8 @@ def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanatio
         label: the class.
         plan: how many copies are looked at.
     """
-    return {title(name): method(model, picture, np.array([label])) for name, (method, _) in methods(plan).items()}
+    label_ = np.array([label])
+    return {title(name): vivid(method(model, picture, label_)) for name, (method, _) in methods(plan).items()}
 
 
 def by_networks(networks: Sequence[Network], place: int) -> np.ndarray:
@@ -92,7 +95,7 @@ def by_networks(networks: Sequence[Network], place: int) -> np.ndarray:
     for each in networks:
         picture = np.asarray(each.dataset.images[[place]])
         found = grad_cam(each.model, picture, each.dataset.fine[[place]], layer=last_maps(each.model))
-        rows.append(pictures.small(pictures.blended(picture, found)))
+        rows.append(pictures.small(pictures.blended(picture, vivid(found))))
     return np.concatenate(rows)
 
 
@@ -101,10 +104,13 @@ def shown(case: Case, count: int = 6) -> dict[str, np.ndarray]:
 
     Grad-CAM has a row more: taken behind the last activation instead of the last convolution.
     """
-    some = case.first(count)
-    behind = grad_cam(some.model, some.images, some.classes, layer=last_maps(some.model))
-    found = {title(name): maps(case, name)[:count] for name in METHODS}
-    return found | {f"{title('grad_cam')}, after activation": behind}
+    some, found = case.first(count), {}
+    for name in METHODS:
+        found[title(name)] = vivid(maps(case, name)[:count])
+        if name == "grad_cam":
+            behind = grad_cam(some.model, some.images, some.classes, layer=last_maps(some.model))
+            found[f"{title(name)}, after activation"] = vivid(behind)
+    return found
 
 
 def looked_at_and_made(
@@ -125,8 +131,30 @@ def looked_at_and_made(
     behind = grad_cam(model, images, labels, layer=last_maps(model))
     return {
         "picture": images,
-        "saliency": pictures.blended(images, saliency(model, images, labels)),
+        "saliency": pictures.blended(images, vivid(saliency(model, images, labels))),
         "Grad-CAM": pictures.blended(images, behind),
-        "most of all, L2": activation.maximize(model, classes, side=side, steps=plan.steps),
-        "most of all, frequencies": activation.maximize_frequencies(model, classes, side=side, steps=plan.steps),
+        MADE[0]: activation.maximize(model, classes, side=side, steps=plan.steps),
+        MADE[1]: activation.maximize_frequencies(model, classes, side=side, steps=plan.steps),
     }
+
+
+def to_see(rows: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Rows of ``looked_at_and_made`` at the size of a page; made pictures, whose colours are faint, with contrast."""
+    return [pictures.small(contrasted(each) if name in MADE else each) for name, each in rows.items()]
+
+
+def vivid(maps: np.ndarray) -> np.ndarray:
+    """Maps to be seen: bright from their 99th percentile on, so that a few pixels do not leave the rest dark.
+
+    Args:
+        maps: float (n, side, side) in [0, 1].
+    """
+    most = np.percentile(maps, 99, axis=(1, 2), keepdims=True)
+    result: np.ndarray = np.minimum(maps / np.where(most > 0, most, 1), 1)
+    return result
+
+
+def contrasted(images: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, side, side, 3), each with its darkest 1 % black and its brightest 1 % white."""
+    low, high = np.percentile(images, [1, 99], axis=(1, 2, 3), keepdims=True)
+    return np.rint(255 * np.clip((images - low) / np.maximum(high - low, 1), 0, 1)).astype(np.uint8)

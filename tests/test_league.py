@@ -162,4 +162,27 @@ def test_every_method_explains_one_picture(case):
     found = league_views.of_one(case.model, case.images[:1], 1, PLAN)
     assert set(found) == {explain.title(name) for name in league.methods(PLAN)}
     assert all(each.shape == (1, SIDE, SIDE) for each in found.values())
-    np.testing.assert_array_equal(found["saliency"][0], league.maps(case, "saliency")[0])
+    np.testing.assert_array_equal(found["saliency"], league_views.vivid(league.maps(case, "saliency")[:1]))
+
+
+def test_what_is_seen_is_the_map_up_to_its_99th_percentile():
+    maps = np.stack([np.linspace(0, 1, 10_000).reshape(100, 100), np.zeros((100, 100))])
+    bright, flat = league_views.vivid(maps)
+    assert bright.max() == 1 and (bright == 1).mean() == pytest.approx(0.01, abs=0.001)
+    np.testing.assert_allclose(bright[bright < 1], maps[0][bright < 1] / 0.99, rtol=1e-3)
+    assert not flat.any()
+
+
+def test_grad_cam_is_shown_from_both_layers(case):
+    shown = league_views.shown(case, 2)
+    names = list(shown)
+    assert names[names.index("Grad-CAM") + 1] == "Grad-CAM, after activation"
+    assert len(shown) == len(explain.METHODS) + 1 and all(each.shape == (2, SIDE, SIDE) for each in shown.values())
+
+
+def test_made_pictures_are_seen_with_contrast_and_photographs_as_they_are(case):
+    rows = league_views.looked_at_and_made(case.model, case.images[:2], [0, 1], PLAN.model_copy(update={"steps": 3}))
+    picture, saliency, grad_cam, *made = league_views.to_see(rows)
+    np.testing.assert_array_equal(picture, case.images[:2])
+    for name, each in zip(league_views.MADE, made, strict=True):
+        assert each.min() == 0 and each.max() == 255 and np.ptp(rows[name].astype(int)) < 255
