@@ -27,7 +27,7 @@ SEEDED = ("smooth_grad", "rise", "lime")  # methods that draw
 AT_ONCE = 10  # photographs between two times of keeping
 COMPARED = {"deletion": -1, "insertion": 1}  # measure -> which way is better
 RANGES = {"deletion": (0, 1), "insertion": (0, 1)} | dict.fromkeys(("stability", "over_seeds", "forgotten"), (-1, 1))
-ASKED = 500  # photographs between two looks at how many wrong answers there are
+ASKED = 64  # photographs at a time, until enough answers are wrong: more would need more memory than all else
 
 
 @dataclass(frozen=True)
