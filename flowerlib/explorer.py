@@ -9,13 +9,15 @@ import numpy as np
 from PIL import Image
 
 from flowerlib import explain, league, neighbors, networks, pictures
+from flowerlib.lime import quick_lime
 from flowerlib.networks import Network
 
 SIDE_PX = 224  # of the large pictures
 THUMB_PX = 72
 THUMBS = 12
 NEAREST = 4
-COPIES = {"masks": 200, "samples": 200}  # of a picture, for methods that look at many: a click should not take minutes
+COPIES = {"masks": 200}  # of a picture, for methods that look at many: a click should not take minutes
+METHODS = explain.METHODS | {"lime": quick_lime}
 BUTTON = "explorer-photograph"
 
 
@@ -33,7 +35,7 @@ class Explorer:
     def __init__(self, runs: Sequence[str], profile: str) -> None:
         self.profile, self._loaded, self._seed = profile, {}, 0  # type: ignore[var-annotated]
         self.network = widgets.Dropdown(options=list(runs), description="network")
-        self.method = widgets.Dropdown(options=list(explain.METHODS), value="grad_cam", description="method")
+        self.method = widgets.Dropdown(options=list(METHODS), value="grad_cam", description="method")
         self.label = widgets.Dropdown(description="class")
         self.more = widgets.Button(description="other photographs")
         self.photographs = [widgets.Button(layout={"width": "76px", "height": "76px"}) for _ in range(THUMBS)]
@@ -113,9 +115,9 @@ class Explorer:
         """The map of the chosen photograph for the chosen class by the chosen method."""
         if self._picture < 0 or self.label.value is None:
             return
-        method, image = explain.METHODS[self.method.value], self._image(self._picture)
+        method, image = METHODS[self.method.value], self._image(self._picture)
         copies = league.SLOW.get(self.method.value)
-        options = {copies: COPIES[copies]} if copies else {}
+        options = {copies: COPIES[copies]} if copies in COPIES else {}
         found = method(self._network.model, image, np.array([self.label.value]), **options)
         self.shown[1].value = _png(pictures.blended(image, found)[0])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from flowerlib import comparisons, faithfulness, lime
+from flowerlib import comparisons, faithfulness, finetuning, lime
 from flowerlib.digests import digest, function_digests
 from flowerlib.explain import METHODS, grad_cam, grad_cam_plus_plus
 from flowerlib.faithfulness import BASELINES
@@ -76,31 +76,48 @@ def chosen(labels: np.ndarray, predicted: np.ndarray, count: int, seed: int = 0)
     return np.concatenate([mixed, right[half:], wrong[half:]])[:count]
 
 
-def asked(network: Network, count: int, seed: int = 0) -> tuple[Part, np.ndarray, int]:
+@dataclass(frozen=True)
+class Asked:
+    """Test photographs that were chosen by what the network said of them, a right and a wrong answer in turn.
+
+    Attributes:
+        indices: int64 (n,), positions in the data set.
+        labels: int64 (n,), their classes.
+        predicted: int64 (n,), what the network named.
+        count: how many photographs it was asked for that.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    count: int
+
+
+def asked(network: Network, count: int, seed: int = 0) -> Asked:
     """Test photographs, a right and a wrong answer in turn, drawn at random until there are enough of both.
 
-    Not the whole test part: its thousands of pictures would be most of what the process holds.
+    Not the whole test part, unless its features are kept anyway: its thousands of pictures would be most of what the
+    process holds.
 
     Args:
         network: whose answers they are.
         count: of photographs.
         seed: of the draw.
-
-    Returns:
-        The photographs in that order, int64 (n,) classes that the network named, and how many it was asked for that.
     """
     test, half = network.split.test, -(-count // 2)
+    kept = network.stages and network.stages[-1].name != finetuning.ALL_LAYERS  # what it stands on, of every photograph
+    at_once = len(test) if kept else ASKED
     order, predicted = np.random.default_rng(seed).permutation(len(test)), np.empty(0, np.int64)
     right = np.empty(0, bool)
     while len(predicted) < len(test) and min(right.sum(), (~right).sum()) < half:
-        some = np.sort(order[len(predicted) : len(predicted) + ASKED])
-        order[len(predicted) : len(predicted) + ASKED] = some
+        some = np.sort(order[len(predicted) : len(predicted) + at_once])
+        order[len(predicted) : len(predicted) + at_once] = some
         answers = network.probabilities(Part(test.indices[some], test.labels[some])).argmax(axis=1)
         predicted = np.concatenate([predicted, answers])
         right = predicted == test.labels[order[: len(predicted)]]
     known = order[: len(predicted)]
     places = chosen(test.labels[known], predicted, count, seed)
-    return Part(test.indices[known[places]], test.labels[known[places]]), predicted[places], len(predicted)
+    return Asked(test.indices[known[places]], test.labels[known[places]], predicted[places], len(predicted))
 
 
 def methods(plan: Explanation) -> dict[str, tuple[partial[np.ndarray], int]]:
@@ -200,15 +217,16 @@ def scores(case: Case) -> dict[str, dict[str, Score]]:
     return found
 
 
-def mean(values: np.ndarray, least: float = -np.inf, most: float = np.inf) -> Score:
+def mean(values: np.ndarray, least: float = -np.inf, most: float = np.inf, pictures: str = "photographs") -> Score:
     """Mean over photographs with its 95 % interval (Student 1908), which ends where the values themselves must.
 
     Args:
         values: float (n,).
         least, most: what a value can be: 0 and 1 of an area, -1 and 1 of a correlation.
+        pictures: what they are of, for the interval's name.
     """
     score = comparisons.seeds_interval(values, "")
-    return Score(score.value, max(least, score.low), min(most, score.high), score.n, "Student's t, photographs", "")
+    return Score(score.value, max(least, score.low), min(most, score.high), score.n, f"Student's t, {pictures}", "")
 
 
 def last_maps(model: keras.Model) -> str:
@@ -253,15 +271,22 @@ def beaten(case: Case) -> dict[str, list[str]]:
 
 
 def local_fits(case: Case, count: int) -> Score:
-    """How much of what the network says of a picture's copies LIME's linear model explains: mean R2, 1 at best.
+    """How much of what the network says of copies that LIME has not seen its linear model explains: mean R2.
 
     Args:
         case: what is explained.
         count: of its photographs.
     """
-    some = case.first(count)
-    pairs = zip(some.images, some.classes, strict=True)
-    return mean(np.array([lime.fit(case.model, *pair, samples=case.plan.copies).r2 for pair in pairs]), most=1)
+    part = case.first(count)
+
+    def measure(rows: slice) -> np.ndarray:
+        found = []
+        for image, label in zip(part.images[rows], part.classes[rows], strict=True):
+            fit = lime.fit(part.model, image, int(label), samples=part.plan.copies)
+            found.append(lime.explained(part.model, image, int(label), fit))
+        return np.array(found)
+
+    return mean(_kept(part, "local_fits", "lime", (), measure, "float64"), most=1)
 
 
 def _at(case: Case, rows: slice) -> tuple[keras.Model, np.ndarray, np.ndarray]:

@@ -132,7 +132,7 @@ def looked_at_and_made(
     return {
         "picture": images,
         "saliency": pictures.blended(images, vivid(saliency(model, images, labels))),
-        "Grad-CAM": pictures.blended(images, behind),
+        f"{title('grad_cam')}, after activation": pictures.blended(images, vivid(behind)),
         MADE[0]: activation.maximize(model, classes, side=side, steps=plan.steps),
         MADE[1]: activation.maximize_frequencies(model, classes, side=side, steps=plan.steps),
     }

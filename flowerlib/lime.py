@@ -18,7 +18,6 @@ from flowerlib.maps import check, to_unit
 KERNEL_WIDTH = 0.25  # of the weights of samples
 PENALTY = 1.0  # of the ridge
 TOP = 5  # segments that have to hold still
-CHECKS = 2  # of them while a plan is gone through
 NOTHING = 0.01  # of the largest weight: who is below it is not among them
 
 
@@ -113,33 +112,78 @@ def quick(
     """Explain one picture with planned copies instead of random ones, until the five largest weights hold still.
 
     A Hadamard matrix shows and hides every segment equally often, and every two of them together; each copy has its
-    opposite beside it, so that what two segments do only together cancels out of the weights (Box and Wilson 1951).
+    opposite beside it, so that what two segments do only together nearly cancels out of the weights (Box and Wilson
+    1951).
 
     Args:
         model, image, label, parts: as of ``fit``.
-        samples: pictures that the network looks at, at most.
+        samples: pictures that the network looks at, at most; 2 or more.
         seed: of the order of the plan.
 
+    Returns:
+        The fit once the same segments had the five largest weights at two looks; a weight below a hundredth of the
+        largest does not count as one of them.
+
     Raises:
-        FlowerlibError: as ``fit``.
+        FlowerlibError: as ``fit``, or fewer than two samples.
     """
     check(model, image[None], np.array([label]))
+    if samples < 2:
+        raise FlowerlibError(f"{samples} samples of a picture: LIME needs 2 or more")
     parts = segments(image) if parts is None else parts
     if parts.shape != image.shape[:2]:
         raise FlowerlibError(f"segments {parts.shape} of a picture {image.shape[:2]}")
     hidden, random, count = _mean_colours(image, parts), np.random.default_rng(seed), int(parts.max()) + 1
     shown, seen = np.empty((0, count), bool), np.empty(0)
-    last: list[int] = []
+    last: list[int] | None = None
     while len(shown) < samples:
-        for some in np.array_split(planned(count, random)[: samples - len(shown)], CHECKS):
-            pictures = np.where(some[:, parts][..., None], image, hidden)
-            shown, seen = np.concatenate([shown, some]), np.concatenate([seen, _probability(model, pictures, label)])
+        plan = planned(count, random)
+        for start in (0, len(plan) // 2):  # a look after each half
+            some = plan[start : min(start + len(plan) // 2, start + samples - len(shown))]
+            if not len(some):
+                break
+            shown = np.concatenate([shown, some])
+            seen = np.concatenate([seen, _answers(model, image, hidden, parts, some, label)])
             weights, r2 = _ridge(shown, seen)
             top = [each for each in np.argsort(-weights)[:TOP].tolist() if weights[each] > NOTHING * weights.max()]
             if sorted(top) == last:
                 return Explanation(parts, weights, r2, len(shown))
             last = sorted(top)
     return Explanation(parts, weights, r2, len(shown))
+
+
+def quick_lime(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, *, samples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """As ``lime``, from planned copies (``quick``); a method as ``maps.Method``."""
+    check(model, images, classes)
+    maps = []
+    for image, label in zip(images, classes, strict=True):
+        found = quick(model, image, int(label), samples=samples, seed=seed)
+        maps.append(np.maximum(found.weights, 0)[found.segments])
+    return to_unit(np.stack(maps))
+
+
+def explained(
+    model: keras.Model, image: np.ndarray, label: int, found: Explanation, *, samples: int = 200, seed: int = 1
+) -> float:
+    """How much of the network's answers to copies that a fit has not seen it explains: R2, 1 at best, below 0 if worse
+    than their mean.
+
+    Args:
+        model, image, label: as of the fit.
+        found: the fit.
+        samples: new copies, weighted as in the fit.
+        seed: of the copies; other than the fit's.
+    """
+    shown = np.random.default_rng(seed).random((samples, len(found.weights))) < 0.5
+    hidden = _mean_colours(image, found.segments)
+    batches = [shown[start : start + 50] for start in range(0, samples, 50)]
+    seen = np.concatenate([_answers(model, image, hidden, found.segments, some, label) for some in batches])
+    weight, said = _kernel(shown), shown @ found.weights
+    left = (seen - np.average(seen, weights=weight)) - (said - np.average(said, weights=weight))
+    spread = np.average((seen - np.average(seen, weights=weight)) ** 2, weights=weight)
+    return float(1 - np.average(left**2, weights=weight) / spread) if spread > 0 else 0.0
 
 
 def planned(count: int, random: np.random.Generator) -> np.ndarray:
@@ -181,6 +225,18 @@ def _mean_colours(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
     flat, count = parts.ravel(), np.bincount(parts.ravel())
     means = np.stack([np.bincount(flat, image[..., channel].ravel()) / count for channel in range(3)], axis=1)
     return means.astype(np.uint8)[parts]
+
+
+def _answers(
+    model: keras.Model, image: np.ndarray, hidden: np.ndarray, parts: np.ndarray, shown: np.ndarray, label: int
+) -> np.ndarray:
+    """Probability of the class of each copy, in which some segments are shown and the others hidden."""
+    return _probability(model, np.where(shown[:, parts][..., None], image, hidden), label)
+
+
+def _kernel(shown: np.ndarray) -> np.ndarray:
+    """Weight of each copy by its cosine distance from the whole picture, as in ``_ridge``."""
+    return np.sqrt(np.exp(-((1 - np.sqrt(shown.mean(axis=1))) ** 2) / KERNEL_WIDTH**2))
 
 
 def _probability(model: keras.Model, pictures: np.ndarray, label: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from flowerlib.errors import FlowerlibError
 from flowerlib.explain import title
 from flowerlib.league import Case, maps, mean
 from flowerlib.metrics import Score
+from flowerlib.schema import Data
 
 VARIABLE = "FLOWERLIB_SEGMENTATIONS"
 ARCHIVE = "102segmentations.tgz of www.robots.ox.ac.uk/~vgg/data/flowers/102"
@@ -20,32 +21,37 @@ BLUE = np.array([0, 0, 254])  # what the official segmentations put in place of 
 NEAR = 60  # levels a channel that JPEG may move it by
 
 
-def official(indices: np.ndarray, side: int) -> np.ndarray | None:
+def official(indices: np.ndarray, data: Data) -> np.ndarray | None:
     """The official segmentations of photographs (Nilsback and Zisserman 2007), where a user has them.
 
     Args:
         indices: int (n,), positions of the photographs in the data set, from 0.
-        side: of the pictures, of which the masks take the same centre square.
+        data: of the recipe whose pictures they are: the masks have their side and show the same square.
 
     Returns:
-        bool (n, side, side), True on the flower; None where ``FLOWERLIB_SEGMENTATIONS`` names no folder.
+        bool (n, side, side), True on the flower; None of other pictures, and without
+        ``FLOWERLIB_SEGMENTATIONS``.
 
     Raises:
         FlowerlibError: no such folder, a segmentation that is missing or unreadable, or no flower before blue in any.
     """
     named = os.environ.get(VARIABLE, "").strip()
-    if not named:
+    if not named or data.name != "oxford102":
         return None
     folder = Path(named).expanduser()
     if not folder.is_dir():
         raise FlowerlibError(f"{VARIABLE}={named} is not a folder: unpack {ARCHIVE} and name its segmim/, or unset it")
+    side = data.size_px
     masks = np.empty((len(indices), side, side), bool)
     for mask, index in zip(masks, indices, strict=True):
         path = folder / f"segmim_{index + 1:05d}.jpg"
         if not path.is_file():
             raise FlowerlibError(f"{path} is missing: unpack {ARCHIVE} again")
-        with open(path, "rb") as file:
-            picture = decode(file, str(path), side, "nearest")
+        try:
+            with open(path, "rb") as file:  # colours must not mix, so the nearest pixel in any case
+                picture = decode(file, str(path), side, "squashed" if data.resize == "squashed" else "nearest")
+        except FlowerlibError as error:
+            raise FlowerlibError(f"{path} is not a readable picture: unpack {ARCHIVE} again") from error
         mask[:] = (np.abs(picture.astype(int) - BLUE) > NEAR).any(axis=-1)
     if not any(0 < mask.mean() < 1 for mask in masks):
         raise FlowerlibError(f"{folder} shows no flower before a blue background: is it of {ARCHIVE}?")
@@ -59,7 +65,7 @@ def on_flowers(case: Case, masks: np.ndarray, name: str, kind: str = "drawn flow
         case: flowers whose outlines are known, and what the network takes them for.
         masks: bool (n, side, side), True on the flower.
         name: of the method.
-        kind: of the pictures, for the interval's name.
+        kind: of the pictures, for the intervals' names.
     """
     found = maps(case, name)
     hits = faithfulness.pointing(found, masks[: len(found)])
@@ -67,7 +73,7 @@ def on_flowers(case: Case, masks: np.ndarray, name: str, kind: str = "drawn flow
     shares = faithfulness.share_on_flower(found, masks[: len(found)])
     return {
         "pointing": Score(float(hits.mean()), low, high, len(hits), f"wilson, {kind}"),
-        "share_on_flower": mean(shares[np.isfinite(shares)], 0, 1),
+        "share_on_flower": mean(shares[np.isfinite(shares)], 0, 1, kind),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_explain import SIDE, SPOT, spot_network
 
-from flowerlib import explain, faithfulness, league, league_views, lime, outlines
+from flowerlib import explain, faithfulness, finetuning, league, league_views, lime, outlines
 from flowerlib.schema import Explanation
 from flowerlib.splits import Part, Split
 
@@ -31,7 +31,7 @@ def test_right_and_wrong_answers_take_turns():
     assert (league.chosen(labels, predicted, 10, seed=1) != found).any()
 
 
-def answering(right_share, n=3000, classes=4):
+def answering(right_share, n=3000, classes=4, stage=None):
     """A network that is right on a share of its test part, and says how many photographs it was asked for."""
     labels = np.arange(n) % classes
     answers = np.where(np.arange(n) < right_share * n, labels, (labels + 1) % classes)
@@ -45,23 +45,30 @@ def answering(right_share, n=3000, classes=4):
         return np.eye(classes)[answers[part.indices - 5]]
 
     split = Split(nothing, nothing, Part(np.arange(n) + 5, labels), tuple("abcd"))
-    return SimpleNamespace(split=split, probabilities=probabilities), seen, answers
+    stages = [SimpleNamespace(name=stage)] if stage else []
+    return SimpleNamespace(split=split, probabilities=probabilities, stages=stages), seen, answers
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.9, 100), (0.999, 20), (0.1, 40)])
 def test_photographs_are_asked_until_there_are_enough_of_both(share, count):
     network, seen, answers = answering(share)
-    part, named, asked = league.asked(network, count)
-    assert len(part) == len(named) == len(np.unique(part.indices)) == count and sum(seen) == asked
-    np.testing.assert_array_equal(named, answers[part.indices - 5])
-    right = named == part.labels
+    found = league.asked(network, count)
+    assert len(found.indices) == len(np.unique(found.indices)) == count and sum(seen) == found.count
+    np.testing.assert_array_equal(found.predicted, answers[found.indices - 5])
+    np.testing.assert_array_equal(found.labels, network.split.test.labels[found.indices - 5])
     half = min(count // 2, round(3000 * (1 - share)), round(3000 * share))
-    assert right[: 2 * half].tolist() == [True, False] * half
-    assert (asked == 3000) == (share == 0.999)  # where three are wrong in all, the whole part is asked
-    again, _, _ = league.asked(answering(share)[0], count)
-    np.testing.assert_array_equal(part.indices, again.indices)
-    other, _, _ = league.asked(answering(share)[0], count, seed=1)
-    assert (other.indices != part.indices).any()
+    assert (found.predicted == found.labels)[: 2 * half].tolist() == [True, False] * half
+    assert (found.count == 3000) == (share == 0.999)  # where three are wrong in all, the whole part is asked
+    again, other = league.asked(answering(share)[0], count), league.asked(answering(share)[0], count, seed=1)
+    np.testing.assert_array_equal(found.indices, again.indices)
+    assert (other.indices != found.indices).any()
+
+
+@pytest.mark.parametrize(("stage", "times"), [("head", 1), (finetuning.ALL_LAYERS, 2)])
+def test_a_network_on_kept_features_is_asked_once(stage, times):
+    network, seen, _ = answering(0.5, n=100, stage=stage)
+    league.asked(network, 90)
+    assert len(seen) == times
 
 
 def test_means_end_where_their_values_must():
@@ -71,9 +78,10 @@ def test_means_end_where_their_values_must():
     assert (free.value, free.low, free.n) == (bounded.value, bounded.low, bounded.n)
 
 
-def test_the_local_fit_is_that_of_lime(case):
+def test_the_local_fit_is_judged_on_copies_that_it_has_not_seen(case):
     found = league.local_fits(case, 2)
-    each = [lime.fit(case.model, case.images[i], 1, samples=PLAN.copies).r2 for i in range(2)]
+    fits = [lime.fit(case.model, case.images[i], 1, samples=PLAN.copies) for i in range(2)]
+    each = [lime.explained(case.model, case.images[i], 1, fit) for i, fit in enumerate(fits)]
     assert found.value == pytest.approx(np.mean(each)) and found.n == 2 and found.high <= 1
 
 

@@ -80,7 +80,7 @@ def test_a_plan_shows_all_segments_and_all_pairs_equally_often(count):
 
 
 def test_planned_weights_are_those_of_many_random_copies():
-    """On an answer with effects of pairs, which a plan cancels and random copies have to average out."""
+    """On an answer with effects of pairs, which a plan nearly cancels and random copies have to average out."""
     random = np.random.default_rng(3)
     single, pairs = random.normal(0, 1, 20), np.triu(random.normal(0, 0.3, (20, 20)), 1)
 
@@ -108,6 +108,43 @@ def test_a_quick_explanation_finds_the_same_segment_with_fewer_copies(model):
     assert lime.quick(model, PICTURE, 1, parts=QUARTERS, samples=20).samples <= 20
     with pytest.raises(FlowerlibError, match=r"segments \(16, 16\) of a picture \(32, 32\)"):
         lime.quick(model, PICTURE, 1, parts=QUARTERS[:16, :16])
+
+
+@pytest.mark.parametrize("samples", [2, 33, 65])
+def test_a_quick_explanation_looks_at_no_more_copies_than_it_may(model, samples):
+    assert lime.quick(model, PICTURE, 1, parts=QUARTERS, samples=samples).samples <= samples
+    with pytest.raises(FlowerlibError, match="1 samples of a picture"):
+        lime.quick(model, PICTURE, 1, parts=QUARTERS, samples=1)
+
+
+def test_a_flat_answer_is_looked_at_twice(model, monkeypatch):
+    monkeypatch.setattr(lime, "_probability", lambda model, pictures, label: np.full(len(pictures), 0.5))
+    found = lime.quick(model, PICTURE, 1, parts=QUARTERS)
+    assert found.samples == 64 and not found.weights.any()
+
+
+def test_a_fit_of_noise_explains_nothing_of_new_copies_and_a_straight_line_all(model, monkeypatch):
+    random = np.random.default_rng(0)
+    parts = QUARTERS
+    monkeypatch.setattr(lime, "_probability", lambda model, pictures, label: random.random(len(pictures)))
+    noise = lime.fit(model, PICTURE, 1, parts=parts, samples=40)
+    assert noise.r2 > 0.2 and lime.explained(model, PICTURE, 1, noise) < 0.05
+    slopes = random.normal(size=16)
+
+    def line(model, pictures, label):
+        shown = (pictures == PICTURE).all(axis=-1).reshape(len(pictures), 4, 8, 4, 8).all(axis=(2, 4))
+        return shown.reshape(len(pictures), 16) @ slopes
+
+    monkeypatch.setattr(lime, "_probability", line)
+    straight = lime.fit(model, PICTURE, 1, parts=parts, samples=400)
+    assert lime.explained(model, PICTURE, 1, straight) > 0.99
+
+
+def test_quick_maps_are_those_of_quick_fits(model):
+    [found] = lime.quick_lime(model, PICTURE[None], np.array([1]), samples=128)
+    fit = lime.quick(model, PICTURE, 1, samples=128)
+    expected = np.maximum(fit.weights, 0)[fit.segments]
+    np.testing.assert_allclose(found, expected / expected.max(), rtol=1e-5)
 
 
 def test_a_map_has_one_value_a_segment(model):
