@@ -40,7 +40,7 @@ def _numbers(text: str) -> np.ndarray:
 
 
 def judged(profile: str) -> pd.DataFrame:
-    """One row a question: both scores, their difference with interval, p after Holm's correction, said in text, verdict.
+    """One row a question: both scores, their difference with interval, p after Holm's correction (text), a verdict.
 
     Two runs that answered the same pictures are compared picture by picture (McNemar); others as two samples. Holm's
     correction is over all rows.
@@ -113,7 +113,7 @@ def _difference(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.
 
 
 def sweeps_judged(results: dict[str, Any], profile: str) -> pd.DataFrame:
-    """One row for each row of a sweep: its difference from the sweep's reference row, as its own table has it, p in text.
+    """One row for each row of a sweep: its difference from the sweep's reference row, as its own table has it (p: text).
 
     Holm's correction is over the rows of each sweep, which is one table of a report.
     """
