@@ -243,7 +243,7 @@ def heard_at(case: Case, layer: str) -> dict[str, dict[str, Score]]:
     """
     part, found = case.first(case.plan.stable[0]), {}
     for name, method in {"grad_cam": grad_cam, "grad_cam_plus_plus": grad_cam_plus_plus}.items():
-        there = partial(method, layer=layer)
+        there = partial(_in_blocks, partial(method, layer=layer))
         given = (case.model, case.images, case.classes, there(case.model, case.images, case.classes))
         steadiness = faithfulness.stability(there, part.model, part.images, part.classes)
         measured = {"deletion": faithfulness.deletion(*given), "insertion": faithfulness.insertion(*given)}
@@ -251,6 +251,14 @@ def heard_at(case: Case, layer: str) -> dict[str, dict[str, Score]]:
             key: mean(values, *RANGES[key]) for key, values in (measured | {"stability": steadiness}).items()
         }
     return found
+
+
+def _in_blocks(
+    method: Callable[..., np.ndarray], model: keras.Model, images: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """A method's maps, as many photographs at a time as where they are kept: gradients hold every layer's output."""
+    starts = range(0, len(images), AT_ONCE)
+    return np.concatenate([method(model, images[i : i + AT_ONCE], classes[i : i + AT_ONCE]) for i in starts])
 
 
 def beaten(case: Case) -> dict[str, list[str]]:

@@ -113,7 +113,7 @@ def _difference(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.
 
 
 def sweeps_judged(results: dict[str, Any], profile: str) -> pd.DataFrame:
-    """One row for each row of a sweep: its difference from the sweep's reference row, as its own table has it (p: text).
+    """One row for each row of a sweep: its difference from the sweep's reference row, as in its own table; p in text.
 
     Holm's correction is over the rows of each sweep, which is one table of a report.
     """
