@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from flowerlib import explain, league, neighbors, networks, pictures
+from flowerlib import explain, league, neighbors, networks, picking, pictures
 from flowerlib.lime import quick_lime
 from flowerlib.networks import Network
 
@@ -84,7 +84,7 @@ class Explorer:
     def _draw(self) -> None:
         """Photographs to choose from, a right and a wrong answer in turn."""
         test = self._network.split.test
-        self._offered = league.chosen(test.labels, self._probabilities.argmax(axis=1), THUMBS, self._seed)
+        self._offered = picking.chosen(test.labels, self._probabilities.argmax(axis=1), THUMBS, self._seed)
         self._seed += 1
         rules = []
         for number, place in enumerate(self._offered):

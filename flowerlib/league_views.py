@@ -81,6 +81,11 @@ def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanatio
     return {title(name): vivid(method(model, picture, label_)) for name, (method, _) in methods(plan).items()}
 
 
+def tiles(picture: np.ndarray, seen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One picture (1, side, side, 3) and its maps of ``of_one`` over it, at the size of a page, uint8 (n, side, side, 3)."""
+    return pictures.small(np.concatenate([picture, *(pictures.blended(picture, each) for each in seen.values())]))
+
+
 def by_networks(networks: Sequence[Network], place: int) -> np.ndarray:
     """One photograph, and Grad-CAM of its true class, taken behind the last activation, by each network.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_explain import SIDE, SPOT, spot_network
 
-from flowerlib import explain, faithfulness, finetuning, league, league_views, lime, outlines
+from flowerlib import explain, faithfulness, finetuning, league, league_views, lime, outlines, picking
 from flowerlib.schema import Explanation
 from flowerlib.splits import Part, Split
 
@@ -24,11 +24,11 @@ def case(cache):
 
 def test_right_and_wrong_answers_take_turns():
     labels, predicted = np.zeros(20, int), np.array([0] * 17 + [1] * 3)
-    found = league.chosen(labels, predicted, 10)
+    found = picking.chosen(labels, predicted, 10)
     assert (predicted[found] == labels[found]).tolist()[:6] == [True, False] * 3
     assert len(set(found.tolist())) == 10
-    assert (league.chosen(labels, predicted, 10) == found).all()
-    assert (league.chosen(labels, predicted, 10, seed=1) != found).any()
+    assert (picking.chosen(labels, predicted, 10) == found).all()
+    assert (picking.chosen(labels, predicted, 10, seed=1) != found).any()
 
 
 def answering(right_share, n=3000, classes=4, stage=None):
@@ -52,14 +52,16 @@ def answering(right_share, n=3000, classes=4, stage=None):
 @pytest.mark.parametrize(("share", "count"), [(0.9, 100), (0.999, 20), (0.1, 40)])
 def test_photographs_are_asked_until_there_are_enough_of_both(share, count):
     network, seen, answers = answering(share)
-    found = league.asked(network, count)
+    found = picking.asked(network, count)
     assert len(found.indices) == len(np.unique(found.indices)) == count and sum(seen) == found.count
     np.testing.assert_array_equal(found.predicted, answers[found.indices - 5])
     np.testing.assert_array_equal(found.labels, network.split.test.labels[found.indices - 5])
+    wrong = (found.predicted != found.labels).sum()
+    assert found.counts() == {"test/asked": sum(seen), "test/photographs": count, "test/wrong": wrong}
     half = min(count // 2, round(3000 * (1 - share)), round(3000 * share))
     assert (found.predicted == found.labels)[: 2 * half].tolist() == [True, False] * half
     assert (found.count == 3000) == (share == 0.999)  # where three are wrong in all, the whole part is asked
-    again, other = league.asked(answering(share)[0], count), league.asked(answering(share)[0], count, seed=1)
+    again, other = picking.asked(answering(share)[0], count), picking.asked(answering(share)[0], count, seed=1)
     np.testing.assert_array_equal(found.indices, again.indices)
     assert (other.indices != found.indices).any()
 
@@ -67,7 +69,7 @@ def test_photographs_are_asked_until_there_are_enough_of_both(share, count):
 @pytest.mark.parametrize(("stage", "times"), [("head", 1), (finetuning.ALL_LAYERS, 2)])
 def test_a_network_on_kept_features_is_asked_once(stage, times):
     network, seen, _ = answering(0.5, n=100, stage=stage)
-    league.asked(network, 90)
+    picking.asked(network, 90)
     assert len(seen) == times
 
 
@@ -171,6 +173,8 @@ def test_every_method_explains_one_picture(case):
     assert set(found) == {explain.title(name) for name in league.methods(PLAN)}
     assert all(each.shape == (1, SIDE, SIDE) for each in found.values())
     np.testing.assert_array_equal(found["saliency"], league_views.vivid(league.maps(case, "saliency")[:1]))
+    tiles = league_views.tiles(case.images[:1], found)
+    assert tiles.shape == (1 + len(found), SIDE, SIDE, 3) and (tiles[0] == case.images[0]).all()
 
 
 def test_what_is_seen_is_the_map_up_to_its_99th_percentile():
