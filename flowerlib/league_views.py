@@ -82,7 +82,7 @@ def of_one(model: keras.Model, picture: np.ndarray, label: int, plan: Explanatio
 
 
 def tiles(picture: np.ndarray, seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """One picture (1, side, side, 3) and its maps of ``of_one`` over it, at the size of a page, uint8 (n, side, side, 3)."""
+    """One picture (1, side, side, 3) and its maps of ``of_one`` over it, page-sized, uint8 (n, side, side, 3)."""
     return pictures.small(np.concatenate([picture, *(pictures.blended(picture, each) for each in seen.values())]))
 
 
