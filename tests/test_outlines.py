@@ -8,7 +8,7 @@ from flowerlib import outlines
 from flowerlib.errors import FlowerlibError
 from flowerlib.schema import Data
 
-CENTRE = Data(name="oxford102", size_px=40)
+CENTRE = Data(name="oxford102", split="official", labels="fine", size_px=40)
 
 
 def segmentation(folder, number, box, size=(120, 80)):
@@ -37,7 +37,7 @@ def test_masks_of_squashed_photographs_are_squashed(tmp_path, monkeypatch):
 
 def test_drawn_flowers_have_none(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWERLIB_SEGMENTATIONS", str(tmp_path))
-    assert outlines.official(np.array([0]), Data(name="drawn", size_px=40)) is None
+    assert outlines.official(np.array([0]), CENTRE.model_copy(update={"name": "drawn"})) is None
 
 
 def test_without_a_folder_there_are_no_masks(monkeypatch):
