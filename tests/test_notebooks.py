@@ -6,7 +6,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_recipes import LONGER
 
 from flowerlib import recipes
 
@@ -57,8 +56,7 @@ def test_the_default_run_is_a_recipe_of_this_notebook(notebook, request):
     known = {profile: [*recipes.runs(profile), *recipes.aside(profile)] for profile in ("smoke", "laptop")}
     assert values["run"] in known["smoke"], "a newcomer's first run needs no photographs"
     assert values["run"] in known["laptop"]
-    most = LONGER.get(values["run"], 5)
-    assert recipes.load(values["run"], "laptop").expect.minutes <= most, "a first look is not a lesson long"
+    assert recipes.load(values["run"], "laptop").expect.minutes <= 5, "a first look is not a lesson long"
 
 
 def test_every_exercise_has_an_answer_that_is_folded_away(notebook):

@@ -117,9 +117,6 @@ def flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
 # The recipes of the bundle
 
 
-LONGER = {"explanation-quick": 7}  # misses the five minutes of a first run, measured
-
-
 def listed(profile: str) -> dict[str, schema.Recipe]:
     return {run: recipes.load(run, profile) for run in [*recipes.runs(profile), *recipes.aside(profile)]}
 
@@ -147,7 +144,7 @@ def test_what_stands_aside_is_no_part_of_the_report_and_can_be_run(profile: str)
     assert recipes.aside(profile) and not set(recipes.aside(profile)) & set(recipes.runs(profile))
     for run in recipes.aside(profile):
         recipe = recipes.load(run, profile)
-        assert 0 < recipe.expect.minutes <= LONGER.get(run, 5) and set(recipe.uses) <= set(recipes.runs(profile)), run
+        assert 0 < recipe.expect.minutes <= 5 and set(recipe.uses) <= set(recipes.runs(profile)), run
 
 
 @pytest.mark.parametrize("profile", recipes.PROFILES)
