@@ -109,7 +109,6 @@ def package(model: keras.Model, image: np.ndarray, label: int, parts: np.ndarray
         batch_size=BATCH,
         segmentation_fn=lambda _: parts,
         random_seed=seed,
-        progress_bar=False,
     )
     ranked = sorted(explained.local_exp[label], key=lambda pair: -pair[1])
     return {int(segment) for segment, _ in ranked[: lime.TOP]}
