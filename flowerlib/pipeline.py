@@ -3,6 +3,7 @@
 A run is done when a record with its digest stands in ``build/<profile>/figures`` or, published, in ``figures``.
 """
 
+import difflib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from flowerlib.schema import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "figures"
+CLOSE = 3  # keys that are named for one that is unknown
 REDRAWN_MINUTES = 0.5  # a notebook whose training is kept
 
 
@@ -295,6 +297,16 @@ def _origin(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _minutes(record: dict[str, Any]) -> dict[str, Any]:
+    """The minutes of a run's training as the report prints them, from the cell that counted its epochs or steps."""
+    if "training" not in record:
+        return {}
+    counted = record["results"].get("train/epochs") or record["results"].get("train/steps") or {}
+    entry = {"value": record["training"]["minutes"], "low": None, "high": None, "n": 1, "interval": "measured once"}
+    entry |= {"unit": "min", "cell": counted.get("cell")}
+    return {f"{record['run']}/train/minutes": {**entry, **_origin(record), "run": record["run"]}}
+
+
 def trace(key: str, profile: str) -> dict[str, Any]:
     """Where a number comes from: recipe, notebook and cell, seed, data checksum, digest, commit.
 
@@ -308,7 +320,10 @@ def trace(key: str, profile: str) -> dict[str, Any]:
     made = record(recipe)
     if made is None:
         raise FlowerlibError(f"{name} was not run: python -m flowerlib run {name} --profile {profile}")
-    found = entries(made)
+    found = entries(made) | _minutes(made)
     if key not in found:
-        raise FlowerlibError(f"unknown result '{key}': {name} exports {', '.join(found)}")
+        close = difflib.get_close_matches(key, found, CLOSE, 0)
+        raise FlowerlibError(
+            f"unknown result '{key}': of the {len(found)} of {name} the closest are {', '.join(close)}"
+        )
     return found[key]

@@ -463,6 +463,29 @@ def test_a_number_is_traced_to_its_run(house: House) -> None:
     assert {"notebook", "cell", "seed", "data", "digest", "commit", "machine", "libraries"} <= set(entry)
 
 
+def test_the_minutes_of_a_training_are_traced_to_the_cell_that_trained(house: House) -> None:
+    record = house.record("alone")
+    assert "alone/train/minutes" not in str(pipeline.entries(record))
+    path = pipeline.record_folder("alone", "smoke") / "record.json"
+    counted = {"value": 2, "low": None, "high": None, "n": 2, "interval": "counted", "unit": "", "cell": "abc"}
+    results = record["results"] | {"train/epochs": counted}
+    path.write_text(json.dumps(record | {"results": results, "training": {"minutes": 1.25}}), encoding="utf-8")
+    entry = pipeline.trace("alone/train/minutes", "smoke")
+    assert (entry["value"], entry["cell"], entry["training_minutes"], entry["unit"]) == (1.25, "abc", 1.25, "min")
+    assert {"notebook", "cell", "seed", "data", "digest", "commit", "machine", "libraries"} <= set(entry)
+
+
+def test_an_unknown_number_is_answered_in_one_short_line(house: House) -> None:
+    record = house.record("alone")
+    path = pipeline.record_folder("alone", "smoke") / "record.json"
+    value = next(iter(record["results"].values()))
+    many = {f"test/class_{i}/recall": value for i in range(400)}
+    path.write_text(json.dumps(record | {"results": record["results"] | many}), encoding="utf-8")
+    with pytest.raises(FlowerlibError, match="closest are alone/test/accuracy, ") as caught:
+        pipeline.trace("alone/test/acuracy", "smoke")
+    assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
 def test_a_committed_number_is_traced_as_well(house: House) -> None:
     record = house.record("alone", "laptop", published=True)
     assert pipeline.trace("alone/test/accuracy", "laptop")["digest"] == record["digest"]
