@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from input import print_row
 
 ALL, LEVELS, SIDE = 6149, 20, 96
+RUNS = ("hughes-diffusion", "keras-diffusion", "ours-diffusion")
 MEASURED = (250, 500)
 AIM_RATIO, AIM_GIB = 100, 2
 # Peak of this process alone: on Linux ru_maxrss begins with that of the parent.
@@ -40,10 +41,10 @@ for number in range({{count}}):
 {PEAK}
 """
 BARE = f"import numpy as np\nfrom flowerlib import processes\n{PEAK}"
+RUN = "{run}@budget.minutes=null@budget.steps={steps}@seed=987654"
 TRAINING = """
-import sys
 from flowerlib import generated, recipes, data, splits
-recipe = recipes.load("{run}@budget.steps={steps}@seed=987654", "{profile}")
+recipe = recipes.load("{run}", "{profile}")
 dataset = data.load(recipe.data.name, recipe.data.size_px, recipe.data.resize, quiet=True)
 split = splits.make(recipe.data.split, recipe.data.labels, dataset.fine, dataset.sets, recipe.seed)
 generator = generated.build(recipe, dataset, split)
@@ -59,7 +60,7 @@ for step in range({steps}):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the memory of a denoiser's training data.")
     parser.add_argument("--profile", choices=["laptop", "smoke"], default="laptop", help="laptop needs the photographs")
-    parser.add_argument("--runs", nargs="*", default=["hughes-diffusion", "keras-diffusion", "ours-diffusion"])
+    parser.add_argument("--runs", nargs="*", default=RUNS)
     parser.add_argument("--steps", type=int, default=5, help="of each training (default 5)")
     options = parser.parse_args()
     bare = peak(BARE)
@@ -74,7 +75,15 @@ def main() -> None:
     ratio = whole / max(drawn, 1)
     print_row("ratio", f"{ratio:,.0f}", f"aim {AIM_RATIO} or more{': missed' * (ratio < AIM_RATIO)}")
     for run in options.runs:
-        found = peak(TRAINING.format(run=run, steps=options.steps, profile=options.profile) + PEAK) / 2**30
+        found = (
+            peak(
+                TRAINING.format(
+                    run=RUN.format(run=run, steps=options.steps), steps=options.steps, profile=options.profile
+                )
+                + PEAK
+            )
+            / 2**30
+        )
         said = f"the whole process; aim {AIM_GIB} GiB or less{': missed' * (found > AIM_GIB)}"
         print_row(f"training {run}", f"{found:.2f} GiB", said)
 

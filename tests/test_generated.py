@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import runpy
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -264,3 +266,13 @@ def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones(
     assert again.shape == pictures.shape
     # Their means, which know no place, are three times as far.
     assert np.abs(again - pictures).mean() < 0.3 * np.abs(pictures.mean(axis=(1, 2), keepdims=True) - pictures).mean()
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+def test_the_benchmark_of_memory_trains_recipes_for_a_few_steps(profile, monkeypatch):
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))  # it imports its neighbour
+    benchmark = runpy.run_path(str(folder / "diffusion_memory.py"))
+    for run in benchmark["RUNS"]:
+        recipe = recipes.load(benchmark["RUN"].format(run=run, steps=5), profile)
+        assert (recipe.budget.steps, recipe.budget.minutes) == (5, None) and recipe.seed == 987654
