@@ -167,8 +167,7 @@ def quick_lime(
 def explained(
     model: keras.Model, image: np.ndarray, label: int, found: Explanation, *, samples: int = 200, seed: int = 1
 ) -> float:
-    """How much of the network's answers to copies that a fit has not seen it explains: R2, 1 at best, below 0 if worse
-    than their mean.
+    """R2 of a fit on copies that it has not seen: 1 at best, below 0 where their mean would be nearer.
 
     Args:
         model, image, label: as of the fit.
