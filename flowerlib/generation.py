@@ -36,8 +36,11 @@ def kid(generated: np.ndarray, real: np.ndarray, *, subsets: int = SUBSETS, size
     if one.shape != other.shape or one.ndim != 2 or len(one) < 2:
         raise FlowerlibError(f"kid: features {one.shape} and {other.shape}: give as many on both sides, two or more")
     size, random = max(2, min(size, len(one) // 2)), np.random.default_rng(seed)
+    within, other_within, between = _kernel(one, one), _kernel(other, other), _kernel(one, other)
     draws = [(random.permutation(len(one))[:size], random.permutation(len(one))[:size]) for _ in range(subsets)]
-    values = np.array([mmd2(one[a], other[b]) for a, b in draws])
+    values = np.array(
+        [_unbiased(within[np.ix_(a, a)], other_within[np.ix_(b, b)], between[np.ix_(a, b)]) for a, b in draws]
+    )
     value = float(values.mean())
     half = 2 * float(values.std(ddof=1)) / max(1.0, len(one) / size) ** 0.5
     return Score(value, value - half, value + half, len(one), f"subsets of {size}", "")
@@ -50,14 +53,17 @@ def mmd2(one: np.ndarray, other: np.ndarray) -> float:
         one: float64 (m, width).
         other: float64 (n, width).
     """
-    width = one.shape[1]
-    within = [_kernel(each, each, width) for each in (one, other)]
-    means = [(each.sum() - np.trace(each)) / (len(each) * (len(each) - 1)) for each in within]
-    return float(means[0] + means[1] - 2 * _kernel(one, other, width).mean())
+    return _unbiased(_kernel(one, one), _kernel(other, other), _kernel(one, other))
 
 
-def _kernel(one: np.ndarray, other: np.ndarray, width: int) -> np.ndarray:
-    result: np.ndarray = (one @ other.T / width + 1) ** 3
+def _unbiased(within: np.ndarray, other_within: np.ndarray, between: np.ndarray) -> float:
+    """The same of kernels (m, m), (n, n) and (m, n); what a picture is to itself does not count."""
+    means = [(each.sum() - np.trace(each)) / (len(each) * (len(each) - 1)) for each in (within, other_within)]
+    return float(means[0] + means[1] - 2 * between.mean())
+
+
+def _kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    result: np.ndarray = (one @ other.T / one.shape[1] + 1) ** 3
     return result
 
 
@@ -124,4 +130,29 @@ def memorized(generated: np.ndarray, train: np.ndarray, test: np.ndarray, share:
     among = neighbors.index(train)
     usual = neighbors.nearest(among, test, 1)[1][:, 0]
     result: np.ndarray = neighbors.nearest(among, generated, 1)[1][:, 0] < np.quantile(usual, share)
+    return result
+
+
+def copied(
+    generated: np.ndarray, train: np.ndarray, test: np.ndarray, share: float = 0.01, neighbours: int = 50
+) -> np.ndarray:
+    """Generated pictures that are much more like one training photograph than like those nearest to it, bool (n,).
+
+    The distance to the nearest as a part of the mean distance to the nearest fifty (Carlini et al. 2023, section 5):
+    a blurred copy, which lies near to every photograph, lies still nearer to its own. What counts as much is what
+    photographs that were not learned from reach.
+
+    Args:
+        generated: float (n, width), as pixels.
+        train: float (m, width), what the network has seen.
+        test: float (k, width), what it has not.
+        share: of the test photographs whose part is as small.
+        neighbours: how many, at most all.
+    """
+    among = neighbors.index(train)
+    parts = []
+    for asked in (generated, test):
+        far = neighbors.nearest(among, asked, min(neighbours, len(train)))[1]
+        parts.append(far[:, 0] / np.maximum(far.mean(axis=1), np.finfo(np.float32).tiny))
+    result: np.ndarray = parts[0] < np.quantile(parts[1], share)
     return result

@@ -70,8 +70,8 @@ def sample(
     for first in range(0, count, AT_ONCE):
         some = slice(first, min(first + AT_ONCE, count))
         asked = None if labels is None else labels[some]
-        *_, last = trail(generator, some.stop - first, seed=seed + first, labels=asked, **how)
-        made.append(last)
+        *_, last = _arrays(generator, some.stop - first, seed + first, asked, how)
+        made.append(_pictures(generator, last))
     return np.concatenate(made)
 
 
@@ -79,18 +79,8 @@ def trail(
     generator: Generator, count: int, *, seed: int, labels: np.ndarray | None = None, **how: Unpack[How]
 ) -> Iterator[np.ndarray]:
     """Pictures, uint8, after each step of ``sample``, whose arguments it takes; at most AT_ONCE of them."""
-    plan = generator.recipe.generation
-    assert plan is not None
-    random = np.random.default_rng(seed)
-    if labels is not None and len(generator.model.inputs) < 3:
-        raise FlowerlibError(f"{generator.recipe.name} makes pictures of no class: its network is told none")
-    if plan.process != "diffusion":
-        yield from _level_by_level(generator, count, random, how.get("steps"), how.get("start", plan.start))
-        return
-    noise = random.standard_normal((count, *generator.space.shape), dtype=np.float32)
-    if labels is None:
-        labels = random.integers(0, len(generator.names), count)
-    yield from _from_noise(generator, noise, labels, seed, how)
+    for arrays in _arrays(generator, count, seed, labels, how):
+        yield _pictures(generator, arrays)
 
 
 def noising(recipe: Recipe, picture: np.ndarray, seed: int) -> np.ndarray:
@@ -144,9 +134,25 @@ def between(generator: Generator, pairs: int, steps: int, *, seed: int) -> list[
         angle = np.arccos(np.sum(first * last) / (np.linalg.norm(first) * np.linalg.norm(last)))
         shares = np.linspace(0, 1, steps)
         arc = np.stack([(np.sin((1 - s) * angle) * first + np.sin(s * angle) * last) / np.sin(angle) for s in shares])
-        *_, made = _from_noise(generator, arc, np.full(steps, label), seed, {})
-        rows.append(made)
+        *_, last = _from_noise(generator, arc, np.full(steps, label), seed, {})
+        rows.append(_pictures(generator, last))
     return rows
+
+
+def _arrays(generator: Generator, count: int, seed: int, labels: np.ndarray | None, how: How) -> Iterator[np.ndarray]:
+    """What a process has after each step, in its own space: only what is looked at has to become pictures."""
+    plan = generator.recipe.generation
+    assert plan is not None
+    random = np.random.default_rng(seed)
+    if labels is not None and len(generator.model.inputs) < 3:
+        raise FlowerlibError(f"{generator.recipe.name} makes pictures of no class: its network is told none")
+    if plan.process != "diffusion":
+        yield from _level_by_level(generator, count, random, how.get("steps"), how.get("start", plan.start))
+        return
+    noise = random.standard_normal((count, *generator.space.shape), dtype=np.float32)
+    if labels is None:
+        labels = random.integers(0, len(generator.names), count)
+    yield from _from_noise(generator, noise, labels, seed, how)
 
 
 def _from_noise(
@@ -155,7 +161,7 @@ def _from_noise(
     plan = generator.recipe.generation
     assert plan is not None
     network = _asked(generator, labels, how.get("guidance", plan.guidance))
-    made = diffusion.trail(
+    yield from diffusion.trail(
         network,
         noise,
         NOISE_SCHEDULES[plan.schedule],
@@ -165,8 +171,6 @@ def _from_noise(
         bounds=generator.space.bounds,
         seed=seed,
     )
-    for arrays in made:
-        yield _pictures(generator.space.out(arrays.astype(np.float32)))
 
 
 def _asked(generator: Generator, labels: np.ndarray, guidance: float) -> diffusion.Network:
@@ -202,8 +206,7 @@ def _level_by_level(
         arrays = in_batches(generator.model, arrays)
         if not np.isfinite(arrays).all():
             raise FlowerlibError(f"sampling: the network's answer is not a number in step {step + 1}")
-        pictures = generator.space.out(arrays)
-        yield _pictures(0.5 + (pictures - 0.5) / plan.contrast)
+        yield arrays
 
 
 def _side(generator: Generator) -> int:
@@ -211,7 +214,10 @@ def _side(generator: Generator) -> int:
     return generator.recipe.data.size_px
 
 
-def _pictures(values: np.ndarray) -> np.ndarray:
-    """uint8 of values that should lie in [0, 1]."""
+def _pictures(generator: Generator, arrays: np.ndarray) -> np.ndarray:
+    """uint8 (n, side, side, 3) of what a process has, at the photographs' contrast, cut to what a screen shows."""
+    plan = generator.recipe.generation
+    assert plan is not None
+    values = 0.5 + (generator.space.out(arrays.astype(np.float32)) - 0.5) / plan.contrast
     result: np.ndarray = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return result

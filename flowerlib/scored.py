@@ -17,6 +17,7 @@ from flowerlib.networks import Network
 from flowerlib.pipeline import record_folder
 
 SEED = 20_000  # of the samples that are scored; other than any training's
+COPY_PX = 16  # the side at which copies are looked for: what a generator blurs is gone in both
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Reference:
         validation: for choices, and on the way.
         test: for the last word.
         indices: of the training photographs, int (n,).
+        unseen: indices of the test photographs, int (n,).
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     indices: np.ndarray
+    unseen: np.ndarray
 
 
 def reference(dataset: Dataset, most: int | None = None) -> Reference:
@@ -48,13 +51,18 @@ def reference(dataset: Dataset, most: int | None = None) -> Reference:
     for name, part in split.parts().items():
         images = [dataset.images[index] for index in part.indices[:most]]
         parts[name] = picture_features.of_photographs(np.stack(images))
-    return Reference(parts["train"], parts["validation"], parts["test"], split.train.indices[:most])
+    return Reference(**parts, indices=split.train.indices[:most], unseen=split.test.indices[:most])
 
 
 def kid(features: np.ndarray, real: np.ndarray) -> Score:
-    """KID of pictures' features against photographs', as many of both."""
+    """KID of pictures' features against photographs', as many of both; of more photographs, some of every kind."""
     count = min(len(features), len(real))
-    return generation.kid(features[:count], real[:count])
+    return generation.kid(features[:count], evenly(real, count))
+
+
+def evenly(real: np.ndarray, count: int) -> np.ndarray:
+    """So many of some photographs, from first to last at equal steps: they lie kind by kind."""
+    return real[np.linspace(0, len(real) - 1, count).round().astype(int)]
 
 
 def by_minutes(
@@ -184,13 +192,35 @@ def scores(features: np.ndarray, real: Reference) -> dict[str, Score]:
         real: of the photographs.
     """
     count = min(len(features), len(real.test))
-    copies = generation.memorized(features, real.train, real.test)
-    low, high = metrics.wilson(int(copies.sum()), len(copies))
     return {
-        "kid": generation.kid(features[:count], real.test[:count]),
-        **generation.precision_recall(features[:count], real.test[:count]),
-        "memorized": Score(float(copies.mean()), low, high, len(copies), "Wilson, pictures"),
+        "kid": kid(features, real.test),
+        **generation.precision_recall(features[:count], evenly(real.test, count)),
+        "memorized": _share(generation.memorized(features, real.train, real.test)),
     }
+
+
+def copied(pictures: np.ndarray, dataset: Dataset, real: Reference) -> Score:
+    """Share of pictures that are one training photograph, however blurred: compared at COPY_PX, mirrored too.
+
+    Args:
+        pictures: uint8 (n, side, side, 3).
+        dataset: of the photographs.
+        real: which of them a generator learns from, and which not.
+    """
+    seen, unseen = (_pixels([dataset.images[index] for index in part]) for part in (real.indices, real.unseen))
+    either = np.concatenate([seen, seen[:, :, ::-1]])
+    made, either, unseen = (each.reshape(len(each), -1) for each in (_pixels(pictures), either, unseen))
+    return _share(generation.copied(made, either, unseen))
+
+
+def _share(flagged: np.ndarray) -> Score:
+    low, high = metrics.wilson(int(flagged.sum()), len(flagged))
+    return Score(float(flagged.mean()), low, high, len(flagged), "Wilson, pictures")
+
+
+def _pixels(pictures: Iterable[np.ndarray]) -> np.ndarray:
+    """Pictures in COPY_PX, float32 (n, COPY_PX, COPY_PX, 3) in [0, 1]."""
+    return np.stack([picture_features.resized(each, COPY_PX) for each in pictures]).astype(np.float32) / 255
 
 
 def as_asked(network: Network, pictures: np.ndarray, labels: np.ndarray) -> Score:

@@ -5,10 +5,13 @@ import json
 import runpy
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowerlib import (
     data,
@@ -253,6 +256,31 @@ def test_an_arm_stands_beside_its_racer_after_as_many_minutes():
         ["shen-diffusion@seed=2", 0.6, "shen-diffusion", 0.9]
     ]
     assert scored.arms({"shen": racer})[1].empty
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_photographs_to_compare_with_come_from_first_to_last(count, more):
+    found = scored.evenly(np.arange(count + more), count)
+    assert len(set(found)) == count and (np.diff(found) > 0).all()
+    assert np.diff(found, prepend=-1, append=count + more).max() <= 1 + np.ceil((count + more) / max(1, count - 1))
+
+
+def test_fewer_pictures_are_compared_with_photographs_of_all_kinds():
+    """Photographs lie kind by kind; the first kinds alone would be far from pictures of all of them."""
+    kinds = np.repeat(np.linspace(-4, 4, 40), 20)[:, None] * np.ones(8)
+    random = np.random.default_rng(0)
+    photographs, made = kinds + random.normal(size=kinds.shape), kinds[::8] + random.normal(size=(100, 8))
+    found = scored.kid(made, photographs)
+    assert found.n == 100 and found.low < 0 < found.high
+
+
+def test_a_blurred_and_mirrored_photograph_counts_as_copied():
+    _, dataset, split = setting("ours-diffusion", 32)
+    seen, unseen = np.arange(16), np.arange(16, COUNT)
+    real = scored.Reference(*[np.zeros((1, 1))] * 3, indices=seen, unseen=unseen)
+    made = cv2.GaussianBlur(dataset.images[3], (5, 5), 0)[:, ::-1]
+    assert scored.copied(made[None], dataset, real).value == 1
+    assert scored.copied(dataset.images[unseen[::-1]], dataset, real).value < 0.2
 
 
 def test_an_enlarging_generator_learns_from_small_pictures_and_gives_large_ones():

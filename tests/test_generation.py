@@ -53,6 +53,13 @@ def test_kid_holds_zero_between_equals_and_grows_with_the_distance():
         generation.kid(drawn(10), drawn(11))
 
 
+def test_kid_is_the_mean_over_its_subsets():
+    one, other = drawn(9, seed=1), drawn(9, 0.5, seed=2)
+    random = np.random.default_rng(7)
+    expected = [generation.mmd2(*(each[random.permutation(9)[:4]] for each in (one, other))) for _ in range(20)]
+    assert generation.kid(one, other, subsets=20, size=4, seed=7).value == pytest.approx(np.mean(expected))
+
+
 def test_precision_and_recall_of_half_a_set():
     real = np.concatenate([drawn(200, -8, seed=6), drawn(200, 8, seed=7)])
     half = generation.precision_recall(drawn(200, 8, seed=8), real)
@@ -68,3 +75,17 @@ def test_a_planted_copy_of_a_training_photograph_is_flagged_as_memorized():
     found = generation.memorized(made, train, test)
     assert found[17]
     assert found.sum() <= 8  # a hundredth of as many as there are, and some luck
+
+
+def test_a_faint_copy_is_told_from_faint_pictures():
+    """As a blur does, faintness brings pictures nearer to all photographs at once."""
+    train, test, faint = drawn(500, seed=10), drawn(300, seed=11), 0.2 * drawn(200, seed=12)
+    assert generation.memorized(faint, train, test).mean() > 0.04
+    assert generation.copied(faint, train, test).mean() < 0.02
+    faint[17] = 0.9 * train[40]
+    assert generation.copied(faint, train, test)[17]
+
+
+def test_of_few_training_photographs_all_are_neighbours():
+    train, test = drawn(3, seed=1), drawn(30, seed=2)
+    assert generation.copied(train + 1e-6, train, test).all()
