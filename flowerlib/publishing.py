@@ -36,8 +36,11 @@ def publish(profile: str, *, partly: bool = False) -> None:
     try:
         for record in report.records(profile):
             shutil.copytree(
-                build / "figures" / record["run"], fresh / record["run"], ignore=_left_out, copy_function=_lean
+                build / "figures" / record["run"], fresh / record["run"], ignore=_unseen, copy_function=_lean
             )
+        for png in fresh.rglob("*.png"):
+            if png.stat().st_size > PNG_KIB * 2**10:
+                png.unlink()
         shutil.copyfile(build / "results.json", fresh / "results.json")
         _check_size(
             pipeline.PUBLISHED, sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file()), FIGURES_MIB
@@ -56,7 +59,10 @@ def _lean(source: str, target: str) -> None:
     path = Path(source)
     if path.suffix == ".png":
         with Image.open(path) as image:
-            image.convert("RGB").quantize(256).save(target, optimize=True)
+            if image.mode == "P":  # was published before
+                shutil.copyfile(source, target)
+            else:
+                image.convert("RGB").quantize(256).save(target, optimize=True)
     elif path.name == "record.json":
         record = json.loads(path.read_text(encoding="utf-8"))
         compact = partial(json.dumps, sort_keys=True, separators=(",", ":"))
@@ -67,14 +73,15 @@ def _lean(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _left_out(folder: str, names: list[str]) -> set[str]:
-    """What stays out of git: figures that the report does not show, and large PNGs of those that it does."""
-    shown, out = published.shown(), set()
-    for path in (Path(folder, name) for name in names):
-        unseen = path.suffix in (".pdf", ".png") and f"{path.parent.name}/{path.stem}" not in shown
-        if unseen or (path.suffix == ".png" and path.stat().st_size > PNG_KIB * 2**10):
-            out.add(path.name)
-    return out
+def _unseen(folder: str, names: list[str]) -> set[str]:
+    """Figures that the report does not show stay out of git."""
+    shown = published.shown()
+    paths = [Path(folder, name) for name in names]
+    return {
+        path.name
+        for path in paths
+        if path.suffix in (".pdf", ".png") and f"{path.parent.name}/{path.stem}" not in shown
+    }
 
 
 def _check_size(path: Path, size: int, most: int) -> None:
