@@ -57,9 +57,9 @@ def export(recipe: str, profile: Profile = "smoke") -> None:
 @app.command()
 def merge(profile: Profile = "smoke") -> None:
     """Write results.json, the one list of numbers, from the records of a profile's runs."""
-    from flowerlib import pipeline
+    from flowerlib import pipeline, tracing
 
-    pipeline.merge(profile, pipeline.build_folder(profile) / "results.json")
+    tracing.merge(profile, pipeline.build_folder(profile) / "results.json")
 
 
 @app.command()
@@ -198,9 +198,9 @@ def trace(
     key: Annotated[str, typer.Argument(help="such as hughes-fine/test/accuracy")], profile: Profile = "laptop"
 ) -> None:
     """Print where a number comes from."""
-    from flowerlib import pipeline
+    from flowerlib import tracing
 
-    for name, value in pipeline.trace(key, profile).items():
+    for name, value in tracing.trace(key, profile).items():
         print(f"{name:18}{value}")
 
 

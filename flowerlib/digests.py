@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parent
 # They carry values that are hashed themselves, or only look.
 UNHASHED = (
     *("digests", "errors", "execution", "exporter", "fetch", "contents", "pipeline", "progress", "recipes", "schema"),
-    *("report", "weights", "kept", "__main__"),
+    *("report", "tracing", "weights", "kept", "__main__"),
 )
 NAMED = 6  # changes that are named; beyond them their number is enough
 # A recipe's value picks one entry: that entry is hashed, the choice is not.

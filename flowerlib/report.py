@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flowerlib import batch, pipeline, published, recipes, summary
+from flowerlib import batch, pipeline, published, recipes, summary, tracing
 from flowerlib.errors import FlowerlibError
 from flowerlib.latex import escape
 
@@ -56,7 +56,7 @@ def make_partly(profile: str) -> Path:
             pipeline.run(state.run, profile)
         elif state.run not in comparing:
             shutil.rmtree(folder, ignore_errors=True)  # of older code or values: it would be compared as if it held
-    pipeline.merge(profile, build / "results.json")
+    tracing.merge(profile, build / "results.json")
     for run in comparing:
         pipeline.run(run, profile, force=True)
     (build / "values.tex").write_text(values(profile), encoding="utf-8")
@@ -119,7 +119,7 @@ def _values(profile: str, found: list[dict[str, Any]], folder: Path, stale: dict
 
 def _record_lines(record: dict[str, Any], stale: str) -> list[str]:
     run, lines = record["run"], []
-    numbers = {key: (shown(entry), shown_with_interval(entry)) for key, entry in pipeline.entries(record).items()}
+    numbers = {key: (shown(entry), shown_with_interval(entry)) for key, entry in tracing.entries(record).items()}
     if "training" in record:
         minutes = f"{record['training']['minutes']:.1f}"
         numbers[f"{run}/train/minutes"] = (minutes, minutes)

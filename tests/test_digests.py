@@ -302,7 +302,7 @@ def test_minutes_to_expect_change_nothing() -> None:
         ("results", "table", False, False),
         ("summary", "read", False, False),
         ("latex", "tabular", False, False),
-        ("pipeline", "merge", False, False),
+        ("tracing", "merge", False, False),
     ],
 )
 def test_an_edit_changes_the_trainings_that_rest_on_it(
@@ -403,7 +403,7 @@ def test_an_edit_of_what_a_notebook_reaches_changes_its_results(edit: Edit, modu
 
 def test_an_edit_of_what_no_cell_reaches_changes_no_results(edit: Edit) -> None:
     before = results("shen-coarse"), results("dataset")
-    for module, function in (("summary", "slips"), ("pipeline", "merge"), ("report", "make")):
+    for module, function in (("summary", "slips"), ("tracing", "merge"), ("report", "make")):
         edit(module, in_function(function))
     assert (results("shen-coarse"), results("dataset")) == before
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from flowerlib import __main__ as command_line
-from flowerlib import batch, digests, execution, fetch, graph, pipeline, recipes, report, summary
+from flowerlib import batch, digests, execution, fetch, graph, pipeline, recipes, report, summary, tracing
 from flowerlib.errors import FlowerlibError
 from flowerlib.exporter import MIME
 
@@ -403,7 +403,7 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
     house.record("compare")
     house.record("alone@seed=3")
     path = pipeline.build_folder("smoke") / "results.json"
-    pipeline.merge("smoke", path)
+    tracing.merge("smoke", path)
     merged = json.loads(path.read_text())
     assert set(merged["numbers"]) == {"alone/test/accuracy", "other/test/accuracy"}, (
         "only the runs of the profile that are compared"
@@ -424,13 +424,13 @@ def test_the_merge_holds_every_number_with_where_it_comes_from(house: House) -> 
         "libraries": {"keras": "3"},
     }
     joined = {**merged["numbers"]["alone/test/accuracy"], **merged["runs"]["alone"], "run": "alone"}
-    assert summary.read("smoke")["alone/test/accuracy"] == joined == pipeline.trace("alone/test/accuracy", "smoke")
+    assert summary.read("smoke")["alone/test/accuracy"] == joined == tracing.trace("alone/test/accuracy", "smoke")
 
 
 def test_minutes_and_machine_of_the_training_stand_beside_its_numbers(house: House) -> None:
     record = house.record("alone")
     record["training"] = {"minutes": 12.5, "machine": "another machine", "date": "2026-01-02", "epochs": 3}
-    entry = pipeline.entries(record)["alone/test/accuracy"]
+    entry = tracing.entries(record)["alone/test/accuracy"]
     assert (entry["training_minutes"], entry["training_machine"], entry["training_date"]) == (
         12.5,
         "another machine",
@@ -452,25 +452,25 @@ def test_a_merge_that_cannot_be_written_leaves_the_older_list_whole(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        pipeline.merge("smoke", path)
+        tracing.merge("smoke", path)
     assert path.read_text() == "{}"
 
 
 def test_a_number_is_traced_to_its_run(house: House) -> None:
     record = house.record("alone")
-    entry = pipeline.trace("alone/test/accuracy", "smoke")
-    assert entry == pipeline.entries(record)["alone/test/accuracy"]
+    entry = tracing.trace("alone/test/accuracy", "smoke")
+    assert entry == tracing.entries(record)["alone/test/accuracy"]
     assert {"notebook", "cell", "seed", "data", "digest", "commit", "machine", "libraries"} <= set(entry)
 
 
 def test_the_minutes_of_a_training_are_traced_to_the_cell_that_trained(house: House) -> None:
     record = house.record("alone")
-    assert "alone/train/minutes" not in str(pipeline.entries(record))
+    assert "alone/train/minutes" not in str(tracing.entries(record))
     path = pipeline.record_folder("alone", "smoke") / "record.json"
     counted = {"value": 2, "low": None, "high": None, "n": 2, "interval": "counted", "unit": "", "cell": "abc"}
     results = record["results"] | {"train/epochs": counted}
     path.write_text(json.dumps(record | {"results": results, "training": {"minutes": 1.25}}), encoding="utf-8")
-    entry = pipeline.trace("alone/train/minutes", "smoke")
+    entry = tracing.trace("alone/train/minutes", "smoke")
     assert (entry["value"], entry["cell"], entry["training_minutes"], entry["unit"]) == (1.25, "abc", 1.25, "min")
     assert {"notebook", "cell", "seed", "data", "digest", "commit", "machine", "libraries"} <= set(entry)
 
@@ -482,13 +482,13 @@ def test_an_unknown_number_is_answered_in_one_short_line(house: House) -> None:
     many = {f"test/class_{i}/recall": value for i in range(400)}
     path.write_text(json.dumps(record | {"results": record["results"] | many}), encoding="utf-8")
     with pytest.raises(FlowerlibError, match="closest are alone/test/accuracy, ") as caught:
-        pipeline.trace("alone/test/acuracy", "smoke")
+        tracing.trace("alone/test/acuracy", "smoke")
     assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
 
 
 def test_a_committed_number_is_traced_as_well(house: House) -> None:
     record = house.record("alone", "laptop", published=True)
-    assert pipeline.trace("alone/test/accuracy", "laptop")["digest"] == record["digest"]
+    assert tracing.trace("alone/test/accuracy", "laptop")["digest"] == record["digest"]
 
 
 @pytest.mark.parametrize(
@@ -502,7 +502,7 @@ def test_a_committed_number_is_traced_as_well(house: House) -> None:
 def test_what_cannot_be_traced_is_said_with_what_can(house: House, key: str, said: str) -> None:
     house.record("alone")
     with pytest.raises(FlowerlibError, match=said):
-        pipeline.trace(key, "smoke")
+        tracing.trace(key, "smoke")
 
 
 # The graph
