@@ -185,12 +185,13 @@ def sample(
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="how many pictures")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="of the noise")] = 0,
     folder: Annotated[Path, typer.Option(help="where they are written")] = Path("samples"),
+    guide: Annotated[str, typer.Option(help="a classifier's run that steers them, such as cicalla-mobilenet")] = "",
     profile: Profile = "laptop",
 ) -> None:
     """Make pictures of flowers: a sheet, and a PNG each."""
     from flowerlib import sheets
 
-    print(sheets.write(recipe, profile, label, count, seed, folder))
+    print(sheets.write(recipe, profile, label, count, seed, folder, guide))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A generator asked for kinds, a classifier that steers it, and another classifier that says what it sees."""
+"""A generator that is asked for kinds, and a classifier that steers it towards them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,34 +15,47 @@ from flowerlib.schema import Recipe
 
 
 @dataclass(frozen=True)
-class Party:
-    """Who takes part, all of them trained.
+class Pair:
+    """Who makes a picture, both trained.
 
     Attributes:
-        generator: makes the pictures.
-        guide: the classifier that steers them.
-        judge: the classifier that says whether they are of the kind.
+        generator: that can be asked for kinds.
+        guide: the classifier that steers it.
         enlarger: of the generator, through which the guide looks; None where there is none.
     """
 
     generator: Generator
     guide: Network
-    judge: Network
     enlarger: keras.Model | None
 
 
-def load(recipe: Recipe) -> Party:
-    """The runs that a recipe uses: a generator, a guide, a judge.
+def load(run: str, guide: str, profile: str) -> Pair:
+    """A generator and a classifier, as their runs have trained them.
+
+    Args:
+        run: the generator's.
+        guide: the classifier's.
+        profile: in which both ran.
 
     Raises:
-        FlowerlibError: one of them was not trained here, or they do not know the same kinds.
+        FlowerlibError: one of them was not trained here, the generator is told no kinds, or the guide knows others.
     """
-    generator = generated.load(recipe.uses[0], recipe.profile)
-    guide, judge = (networks.load(run, recipe.profile) for run in recipe.uses[1:3])
-    for each in (guide, judge):
-        if each.split.names != generator.names:
-            raise FlowerlibError(f"{each.recipe.name} does not know the kinds that {recipe.uses[0]} is asked for")
-    return Party(generator, guide, judge, _enlarger(generator.recipe))
+    generator = generated.load(run, profile)
+    if len(generator.model.inputs) < 3:
+        raise FlowerlibError(f"{run} makes pictures of no class: its network is told none")
+    return Pair(generator, of_kinds(guide, generator), _enlarger(generator.recipe))
+
+
+def of_kinds(run: str, generator: Generator) -> Network:
+    """A classifier of the kinds that a generator is asked for.
+
+    Raises:
+        FlowerlibError: it was not trained here, or knows other kinds.
+    """
+    network = networks.load(run, generator.recipe.profile)
+    if network.split.names != generator.names:
+        raise FlowerlibError(f"{run} does not know the kinds that {generator.recipe.name} is asked for")
+    return network
 
 
 def _enlarger(recipe: Recipe) -> keras.Model | None:
@@ -55,31 +68,32 @@ def _enlarger(recipe: Recipe) -> keras.Model | None:
     return enlarging.fit_or_load(dataset, split, plan, noise=recipe.generation.enlarger_noise, seed=recipe.seed)
 
 
-def pictures(party: Party, labels: np.ndarray, strength: float, *, seed: int) -> np.ndarray:
+def pictures(pair: Pair, labels: np.ndarray, strength: float, *, seed: int) -> np.ndarray:
     """Pictures of some kinds, uint8 (n, side, side, 3); from the same noise whatever the strength.
 
     Args:
-        party: who takes part.
+        pair: who makes them.
         labels: int (n,), what is asked for.
         strength: of the steering (``guiding.steered``); 0 leaves the generator alone.
         seed: of the noise.
     """
     if not strength:
-        return sampling.sample(party.generator, len(labels), seed=seed, labels=labels)
+        return sampling.sample(pair.generator, len(labels), seed=seed, labels=labels)
 
     def push(some: np.ndarray) -> guiding.Push:
-        return guiding.towards(party.guide.model, some, party.enlarger)
+        return guiding.towards(pair.guide.model, some, pair.enlarger)
 
-    return sampling.steered(party.generator, labels, push, strength, seed=seed)
+    return sampling.steered(pair.generator, labels, push, strength, seed=seed)
 
 
 def by_strength(
-    party: Party, real: np.ndarray, strengths: Iterable[float], count: int, *, seed: int
+    pair: Pair, judge: Network, real: np.ndarray, strengths: Iterable[float], count: int, *, seed: int
 ) -> tuple[pd.DataFrame, dict[float, np.ndarray]]:
     """What steering does: how often judge and guide see what was asked for, and how far pictures are from photographs.
 
     Args:
-        party: who takes part.
+        pair: who makes the pictures.
+        judge: another classifier of the same kinds.
         real: features of the validation photographs.
         strengths: that are tried.
         count: of pictures for each, of all kinds.
@@ -89,10 +103,10 @@ def by_strength(
         Columns strength, as asked, its low and high, by the guide, KID, its low and high, and the channels' shares,
         brightness and contrast; and the pictures.
     """
-    labels, rows, made = scored.spread(len(party.generator.names), count), [], {}
+    labels, rows, made = scored.spread(len(pair.generator.names), count), [], {}
     for strength in strengths:
-        made[strength] = pictures(party, labels, strength, seed=seed)
-        judged, guided = (scored.as_asked(each, made[strength], labels) for each in (party.judge, party.guide))
+        made[strength] = pictures(pair, labels, strength, seed=seed)
+        judged, guided = (scored.as_asked(each, made[strength], labels) for each in (judge, pair.guide))
         distance = scored.kid(picture_features.features(made[strength]), real)
         row = {"strength": strength, "as asked": judged.value, "its low": judged.low, "its high": judged.high}
         row |= {"by the guide": guided.value, "KID": distance.value, "low": distance.low, "high": distance.high}

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flowerlib import generated, sampling
+from flowerlib import asked, generated, sampling, scored
 from flowerlib.metrics import slug
 
+STRENGTH = 0.3  # of steering
 GAP_PX = 2  # of white between the pictures of a sheet
 
 
-def write(run: str, profile: str, kind: str, count: int, seed: int, folder: Path) -> Path:
+def write(
+    run: str, profile: str, kind: str, count: int, seed: int, folder: Path, guide: str = "", strength: float = STRENGTH
+) -> Path:
     """Make pictures and write them.
 
     Args:
@@ -22,18 +25,25 @@ def write(run: str, profile: str, kind: str, count: int, seed: int, folder: Path
         count: how many.
         seed: of the noise.
         folder: for the files, made where there is none.
+        guide: run of a classifier that steers the pictures towards their kind; none by default.
+        strength: of the steering (``guiding.steered``).
 
     Returns:
         The sheet; beside it one file a picture.
 
     Raises:
-        FlowerlibError: a run that was not trained here, or a kind that there is not.
+        FlowerlibError: a run that was not trained here, a kind that there is not, or a guide of other kinds.
     """
-    generator = generated.load(run, profile)
+    pair = asked.load(run, guide, profile) if guide else None
+    generator = pair.generator if pair else generated.load(run, profile)
     labels = np.full(count, sampling.label(generator.names, kind)) if kind else None
-    made = sampling.sample(generator, count, seed=seed, labels=labels)
+    if pair:
+        labels = scored.spread(len(generator.names), count) if labels is None else labels
+        made = asked.pictures(pair, labels, strength, seed=seed)
+    else:
+        made = sampling.sample(generator, count, seed=seed, labels=labels)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "-".join([slug(run), *([slug(kind)] if kind else []), f"seed{seed}"])
+    stem = "-".join([slug(run), *(slug(each) for each in (kind, guide) if each), f"seed{seed}"])
     for number, picture in enumerate(made, 1):
         _save(picture, folder / f"{stem}-{number:03d}.png")
     _save(sheet(made), folder / f"{stem}-sheet.png")
