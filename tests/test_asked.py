@@ -72,11 +72,11 @@ def test_a_guide_of_other_kinds_or_a_generator_of_none_is_refused(both, monkeypa
 
 
 def test_a_guide_steers_the_pictures_of_a_sheet(both, monkeypatch, tmp_path):
-    pair, judge = both
+    pair, _ = both
     monkeypatch.setattr(asked.generated, "load", lambda run, profile: pair.generator)
-    monkeypatch.setattr(asked.networks, "load", lambda run, profile: judge)
-    sheet = sheets.write("ours-diffusion", "smoke", "green", 2, 5, tmp_path, guide="judge")
-    assert sheet.name == "ours_diffusion-green-judge-seed5-sheet.png"
-    first = np.asarray(Image.open(tmp_path / "ours_diffusion-green-judge-seed5-001.png"))
+    monkeypatch.setattr(asked.networks, "load", lambda run, profile: pair.guide)
+    sheet = sheets.write("ours-diffusion", "smoke", "green", 2, 5, tmp_path, guide="guide")
+    assert sheet.name == "ours_diffusion-green-guide-seed5-sheet.png"
+    first = np.asarray(Image.open(tmp_path / "ours_diffusion-green-guide-seed5-001.png"))
     np.testing.assert_array_equal(first, asked.pictures(pair, np.full(2, 1), sheets.STRENGTH, seed=5)[0])
     assert first.mean(axis=(0, 1)).argmax() == 1
