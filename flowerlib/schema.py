@@ -335,6 +335,14 @@ class Generation(Values):
         return self
 
 
+class Steering(Values):
+    """What a classifier's steering of a generator is tried with."""
+
+    strengths: tuple[float, ...] = Field(min_length=1, description="beside none")
+    tried: int = Field(250, ge=4, le=50_000, description="pictures of each")
+    samples: int = Field(1000, ge=4, le=50_000, description="that are scored in the end, with and without")
+
+
 class Sweep(Values):
     """Rows of one table: the recipe itself with some values changed, each over the same seeds."""
 
@@ -361,6 +369,7 @@ SECTIONS: dict[str, type[Values]] = {
     "quantization": Quantization,
     "budget": Budget,
     "generation": Generation,
+    "steering": Steering,
     "sweep": Sweep,
 }
 
@@ -396,6 +405,7 @@ class Recipe(Values):
     quantization: Quantization | None = None
     budget: Budget | None = None
     generation: Generation | None = None
+    steering: Steering | None = None
     sweep: Sweep | None = None
     reduced: tuple[str, ...] = Field((), description="what this profile cuts, made by load()")
     expect: Expectation = Expectation(minutes=0)
@@ -440,6 +450,7 @@ class Recipe(Values):
             "quantization",
             "budget",
             "generation",
+            "steering",
             "needs",
         }
         return self.model_dump(mode="json", include=keys, exclude_defaults=True) | {"seed": self.seed}
