@@ -7,7 +7,7 @@ from flowerlib import pipeline, recipes
 
 
 def prepare(profile: str, runs: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Write the digest files that the graph looks at, and say which runs it holds.
+    """Write the digest files that the graph looks at, take over what was published, and say which runs there are.
 
     Args:
         profile: of the runs.
@@ -29,6 +29,8 @@ def prepare(profile: str, runs: Sequence[str] = ()) -> dict[str, list[str]]:
             path.write_text(now.reason + "\n", encoding="utf-8")
             if now.done:  # older than the record, so that nothing is run for it
                 os.utime(path, (0, 0))
+        if now.done and now.published:  # is taken over here: a process for each would take minutes
+            pipeline.run(now.run, profile)
     return {run: [used for used in uses if used in graph] for run, uses in graph.items()}
 
 

@@ -529,6 +529,15 @@ def test_the_graph_leaves_out_what_cannot_be_made_here(house: House, without_pho
     assert graph.prepare("laptop") == {"alone": [], "compare": ["alone"]}
 
 
+def test_the_graph_takes_over_what_was_published(house: House) -> None:
+    published = house.record("alone", "laptop", published=True)
+    assert "alone" in graph.prepare("laptop")
+    folder = pipeline.build_folder("laptop")
+    path = folder / "figures" / "alone" / "record.json"
+    assert json.loads(path.read_text()) == published
+    assert path.stat().st_mtime > (folder / "digests" / "alone").stat().st_mtime
+
+
 # The command line
 
 
