@@ -1,7 +1,7 @@
 """Memory of a denoiser's training data: every level of every picture kept, as the reports do, or drawn on the fly.
 
 Each side runs in a process of its own, whose peak is measured. The reports' side is measured at a few hundred pictures
-and reckoned for all: it grows in a line with them.
+and reckoned for all: it grows in a line with them. Shen's process needs its autoencoder trained.
 """
 
 import argparse
@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from input import print_row
 
 ALL, LEVELS, SIDE = 6149, 20, 96
-RUNS = ("hughes-diffusion", "keras-diffusion", "ours-diffusion")
+RUNS = ("hughes-diffusion", "shen-diffusion", "keras-diffusion", "ours-diffusion")
 MEASURED = (250, 500)
 AIM_RATIO, AIM_GIB = 100, 2
 # Peak of this process alone: on Linux ru_maxrss begins with that of the parent.
