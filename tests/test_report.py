@@ -378,8 +378,8 @@ def made(press: Press, monkeypatch: pytest.MonkeyPatch) -> Press:
     (press.root / "report.tex").write_text(rf"\runfigure{{{RUN}/curves}}")
     for name in ("mistakes.pdf", "mistakes.png"):
         (pipeline.record_folder(RUN, "laptop") / name).write_bytes(b"a figure that the report does not show")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)).save(
-        pipeline.record_folder(RUN, "laptop") / "curves.png"  # 120 KB
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(
+        pipeline.record_folder(RUN, "laptop") / "curves.png"  # 90 KB with 256 colours
     )
     (pipeline.PUBLISHED / "older").mkdir(parents=True)
     (pipeline.PUBLISHED / "older" / "record.json").write_text("{}")
