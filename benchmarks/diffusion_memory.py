@@ -75,15 +75,9 @@ def main() -> None:
     ratio = whole / max(drawn, 1)
     print_row("ratio", f"{ratio:,.0f}", f"aim {AIM_RATIO} or more{': missed' * (ratio < AIM_RATIO)}")
     for run in options.runs:
-        found = (
-            peak(
-                TRAINING.format(
-                    run=RUN.format(run=run, steps=options.steps), steps=options.steps, profile=options.profile
-                )
-                + PEAK
-            )
-            / 2**30
-        )
+        name = RUN.format(run=run, steps=options.steps)
+        program = TRAINING.format(run=name, steps=options.steps, profile=options.profile)
+        found = peak(program + PEAK) / 2**30
         said = f"the whole process; aim {AIM_GIB} GiB or less{': missed' * (found > AIM_GIB)}"
         print_row(f"training {run}", f"{found:.2f} GiB", said)
 

@@ -21,12 +21,12 @@ class Pair:
     Attributes:
         generator: that can be asked for kinds.
         guide: the classifier that steers it.
-        enlarger: of the generator, through which the guide looks; None where there is none.
+        push: where the guide would move a picture, which it sees through the generator's enlarger.
     """
 
     generator: Generator
     guide: Network
-    enlarger: keras.Model | None
+    push: guiding.Push
 
 
 def load(run: str, guide: str, profile: str) -> Pair:
@@ -43,7 +43,8 @@ def load(run: str, guide: str, profile: str) -> Pair:
     generator = generated.load(run, profile)
     if len(generator.model.inputs) < 3:
         raise FlowerlibError(f"{run} makes pictures of no class: its network is told none")
-    return Pair(generator, of_kinds(guide, generator), _enlarger(generator.recipe))
+    network = of_kinds(guide, generator)
+    return Pair(generator, network, guiding.towards(network.model, _enlarger(generator.recipe)))
 
 
 def of_kinds(run: str, generator: Generator) -> Network:
@@ -79,11 +80,7 @@ def pictures(pair: Pair, labels: np.ndarray, strength: float, *, seed: int) -> n
     """
     if not strength:
         return sampling.sample(pair.generator, len(labels), seed=seed, labels=labels)
-
-    def push(some: np.ndarray) -> guiding.Push:
-        return guiding.towards(pair.guide.model, some, pair.enlarger)
-
-    return sampling.steered(pair.generator, labels, push, strength, seed=seed)
+    return sampling.steered(pair.generator, labels, pair.push, strength, seed=seed)
 
 
 def by_strength(

@@ -9,10 +9,12 @@ import tensorflow as tf
 from flowerlib import diffusion, maps
 from flowerlib.errors import FlowerlibError
 
-Push = Callable[[np.ndarray], np.ndarray]  # pictures in [-1, 1] -> where to move them, of their shape
+Push = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pictures in [-1, 1], their kinds -> where to move them
 
 
-def steered(network: diffusion.Network, kind: str, push: Push, strength: float) -> diffusion.Network:
+def steered(
+    network: diffusion.Network, kind: str, push: Push, labels: np.ndarray, strength: float
+) -> diffusion.Network:
     """A network's answers, with the picture that each stands for moved while it is still noisy.
 
     As guidance by a classifier (Dhariwal and Nichol 2021, algorithm 2), but with its gradient taken at the picture that
@@ -23,6 +25,7 @@ def steered(network: diffusion.Network, kind: str, push: Push, strength: float) 
         network: noisy pictures and their noise rate -> what it was taught.
         kind: what that is, one of ``diffusion.TARGETS``.
         push: from ``towards``.
+        labels: int (n,), what each picture should be.
         strength: how far a picture of nothing but noise is moved, root mean square.
     """
 
@@ -30,18 +33,17 @@ def steered(network: diffusion.Network, kind: str, push: Push, strength: float) 
         signal = float(np.sqrt(max(0.0, 1 - loud**2)))
         picture, _ = diffusion.split(kind, network(noisy, loud), noisy, signal, loud)
         picture = np.clip(picture, -1, 1)
-        picture = picture + strength * loud * push(picture)
+        picture = picture + strength * loud * push(picture, labels)
         return diffusion.target(kind, picture, (noisy - signal * picture) / loud, signal, loud)
 
     return answer
 
 
-def towards(classifier: keras.Model, labels: np.ndarray, enlarger: keras.Model | None = None) -> Push:
-    """Which change of a picture makes a classifier surer of a kind, with length 1 a value.
+def towards(classifier: keras.Model, enlarger: keras.Model | None = None) -> Push:
+    """Which change of a picture makes a classifier surer of a kind, of root mean square 1.
 
     Args:
         classifier: uint8 pictures -> logits; its preprocessing is linear.
-        labels: int (n,), what each picture should be.
         enlarger: from pictures in [0, 1] to larger ones, through which the classifier sees them.
 
     Raises:
@@ -51,10 +53,10 @@ def towards(classifier: keras.Model, labels: np.ndarray, enlarger: keras.Model |
     black, grey, white = (_numbers_of(front, value) for value in (0, 102, 255))
     if np.abs(black + 0.4 * (white - black) - grey).max() > 1e-3:
         raise FlowerlibError(f"{classifier.name} cannot steer: what it makes of a pixel is not linear")
-    side, wanted = behind.inputs[0].shape[1], tf.constant(labels)
+    side = behind.inputs[0].shape[1]
 
     @tf.function(reduce_retracing=True)
-    def gradient(pictures: tf.Tensor) -> tf.Tensor:
+    def gradient(pictures: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(pictures)
             seen = (pictures + 1) / 2
@@ -65,11 +67,11 @@ def towards(classifier: keras.Model, labels: np.ndarray, enlarger: keras.Model |
             numbers = black + tf.image.resize(both, (side, side), "bicubic") * (white - black)
             logits = tf.cast(behind(numbers, training=False), tf.float32)
             chances = tf.nn.log_softmax(logits)
-            sure = tf.reduce_sum(tf.gather(chances, tf.concat([wanted, wanted], 0), axis=1, batch_dims=1))
+            sure = tf.reduce_sum(tf.gather(chances, tf.concat([labels, labels], 0), axis=1, batch_dims=1))
         return tape.gradient(sure, pictures)
 
-    def push(pictures: np.ndarray) -> np.ndarray:
-        found = gradient(tf.constant(pictures, tf.float32)).numpy()
+    def push(pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        found = gradient(tf.constant(pictures, tf.float32), tf.constant(labels)).numpy()
         lengths = np.sqrt((found**2).mean(axis=(1, 2, 3), keepdims=True))
         return found / np.maximum(lengths, np.finfo(np.float32).tiny)
 

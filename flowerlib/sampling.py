@@ -4,7 +4,7 @@ The reports' processes ask the network for the level before, again and again; di
 far to go is the sampler's matter (``diffusion.trail``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TypedDict, Unpack
 
@@ -75,15 +75,13 @@ def sample(
     return np.concatenate(made)
 
 
-def steered(
-    generator: Generator, labels: np.ndarray, push: Callable[[np.ndarray], guiding.Push], strength: float, *, seed: int
-) -> np.ndarray:
+def steered(generator: Generator, labels: np.ndarray, push: guiding.Push, strength: float, *, seed: int) -> np.ndarray:
     """``sample`` of diffusion for classes, each step moved towards them by a classifier, uint8 (n, side, side, 3).
 
     Args:
         generator: with trained weights, that can be asked for classes.
         labels: int (n,), what is asked for.
-        push: of some of them (``guiding.towards``).
+        push: of a classifier (``guiding.towards``).
         strength: see ``guiding.steered``.
         seed: of the noise; the same as ``sample`` has for it.
     """
@@ -92,7 +90,7 @@ def steered(
     for first in range(0, len(labels), AT_ONCE):
         some = labels[first : first + AT_ONCE]
         noise = np.random.default_rng(seed + first).standard_normal((len(some), *generator.space.shape), np.float32)
-        network = guiding.steered(_asked(generator, some, plan.guidance), plan.target, push(some), strength)
+        network = guiding.steered(_asked(generator, some, plan.guidance), plan.target, push, some, strength)
         schedule, bounds = NOISE_SCHEDULES[plan.schedule], generator.space.bounds
         made.append(
             _pictures(

@@ -200,7 +200,9 @@ def scores(features: np.ndarray, real: Reference) -> dict[str, Score]:
 
 
 def copied(pictures: np.ndarray, dataset: Dataset, real: Reference) -> Score:
-    """Share of pictures that are one training photograph, however blurred: compared at COPY_PX, mirrored too.
+    """Share of pictures that are one training photograph, blurred or mirrored: compared at COPY_PX.
+
+    A copy of much less contrast is missed: it is far from every photograph.
 
     Args:
         pictures: uint8 (n, side, side, 3).

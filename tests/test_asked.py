@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from flowerlib import asked, data, generated, networks, recipes, sampling, scored, sheets, splits, synthetic
+from flowerlib import asked, data, generated, guiding, networks, recipes, sampling, scored, sheets, splits, synthetic
 from flowerlib.errors import FlowerlibError
 
 COUNT, NAMES = 24, ("red", "green", "blue")
@@ -31,7 +31,7 @@ def both(monkeypatch):
     split = splits.Split(part, part, part, NAMES)
     generator = generated.build(recipe, dataset, split)
     guide, judge = (networks.Network(recipe, colours(side), dataset, split) for side in (48, 32))
-    return asked.Pair(generator, guide, None), judge
+    return asked.Pair(generator, guide, guiding.towards(guide.model)), judge
 
 
 def test_without_strength_the_generator_is_left_alone(both):
@@ -63,7 +63,7 @@ def test_a_guide_of_other_kinds_or_a_generator_of_none_is_refused(both, monkeypa
     monkeypatch.setattr(asked.networks, "load", lambda run, profile: stranger if run == "stranger" else judge)
     with pytest.raises(FlowerlibError, match="stranger does not know the kinds that ours-diffusion.* is asked for"):
         asked.load("ours-diffusion", "stranger", "smoke")
-    assert asked.load("ours-diffusion", "judge", "smoke").enlarger is None
+    assert asked.load("ours-diffusion", "judge", "smoke").guide is judge
     untold = keras.Model(pair.generator.model.inputs[:2], pair.generator.model.inputs[0])
     deaf = generated.Generator(pair.generator.recipe, untold, pair.generator.space, NAMES)
     monkeypatch.setattr(asked.generated, "load", lambda run, profile: deaf)

@@ -24,7 +24,7 @@ def linear() -> keras.Model:
 
 def test_a_push_goes_to_the_colour_that_is_asked_for_with_length_one():
     pictures = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 4, 4, 3))
-    push = guiding.towards(linear(), LABELS)(pictures)
+    push = guiding.towards(linear())(pictures, LABELS)
     means = push.mean(axis=(1, 2))
     assert (means.argmax(axis=1) == LABELS).all()
     assert (np.delete(means[0], 0) < 0).all()
@@ -34,7 +34,7 @@ def test_a_push_goes_to_the_colour_that_is_asked_for_with_length_one():
 def test_the_classifier_sees_what_an_enlarger_makes():
     small = keras.Input((4, 4, 3))
     swapped = keras.Model(small, layers.UpSampling2D(2)(small[..., ::-1]))
-    push = guiding.towards(linear(), LABELS, swapped)(np.zeros((3, 4, 4, 3)))
+    push = guiding.towards(linear(), swapped)(np.zeros((3, 4, 4, 3)), LABELS)
     assert (push.mean(axis=(1, 2)).argmax(axis=1) == [2, 1, 0]).all()
 
 
@@ -46,7 +46,7 @@ def test_steered_pictures_are_of_the_colour_and_without_strength_nothing_changes
         return noisy * np.sqrt(1 - loud**2) / loud
 
     def made(strength: float) -> np.ndarray:
-        network = guiding.steered(grey, "v", guiding.towards(linear(), LABELS), strength)
+        network = guiding.steered(grey, "v", guiding.towards(linear()), LABELS, strength)
         return diffusion.sample(network, noise, schedules.cosine_noise, 10)
 
     np.testing.assert_allclose(made(0.0), 0, atol=1e-6)
@@ -56,4 +56,4 @@ def test_steered_pictures_are_of_the_colour_and_without_strength_nothing_changes
 def test_preprocessing_that_bends_is_refused():
     bent = colours(layers.Lambda(lambda x: keras.ops.square(keras.ops.cast(x, "float32")), name="preprocessing"))
     with pytest.raises(FlowerlibError, match="colours cannot steer"):
-        guiding.towards(bent, LABELS)
+        guiding.towards(bent)
