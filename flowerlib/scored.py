@@ -44,14 +44,15 @@ def reference(dataset: Dataset, most: int | None = None) -> Reference:
 
     Args:
         dataset: the pictures; those of another side pass the same 64 px.
-        most: of each part at most; all by default.
+        most: of each part at most, of all kinds; all by default.
     """
     split = splits.make("swapped", "fine", dataset.fine, dataset.sets)
-    parts = {}
-    for name, part in split.parts().items():
-        images = [dataset.images[index] for index in part.indices[:most]]
-        parts[name] = picture_features.of_photographs(np.stack(images))
-    return Reference(**parts, indices=split.train.indices[:most], unseen=split.test.indices[:most])
+    some = {name: evenly(part.indices, min(len(part), most or len(part))) for name, part in split.parts().items()}
+    features = {
+        name: picture_features.of_photographs(np.stack([dataset.images[index] for index in indices]))
+        for name, indices in some.items()
+    }
+    return Reference(**features, indices=some["train"], unseen=some["test"])
 
 
 def kid(features: np.ndarray, real: np.ndarray) -> Score:
@@ -200,9 +201,9 @@ def scores(features: np.ndarray, real: Reference) -> dict[str, Score]:
 
 
 def copied(pictures: np.ndarray, dataset: Dataset, real: Reference) -> Score:
-    """Share of pictures that are one training photograph, blurred or mirrored: compared at COPY_PX.
+    """Share of pictures that are one training photograph, blurred, pale or mirrored: compared at COPY_PX.
 
-    A copy of much less contrast is missed: it is far from every photograph.
+    Each picture is brought to mean 0 and deviation 1 first: a pale copy would be far from every photograph.
 
     Args:
         pictures: uint8 (n, side, side, 3).
@@ -221,8 +222,10 @@ def _share(flagged: np.ndarray) -> Score:
 
 
 def _pixels(pictures: Iterable[np.ndarray]) -> np.ndarray:
-    """Pictures in COPY_PX, float32 (n, COPY_PX, COPY_PX, 3) in [0, 1]."""
-    return np.stack([picture_features.resized(each, COPY_PX) for each in pictures]).astype(np.float32) / 255
+    """Pictures in COPY_PX, float32 (n, COPY_PX, COPY_PX, 3), each of mean 0 and deviation 1; one of one value is 0."""
+    small = np.stack([picture_features.resized(each, COPY_PX) for each in pictures]).astype(np.float32)
+    small -= small.mean(axis=(1, 2, 3), keepdims=True)
+    return small / np.maximum(small.std(axis=(1, 2, 3), keepdims=True), 1)
 
 
 def as_asked(network: Network, pictures: np.ndarray, labels: np.ndarray) -> Score:

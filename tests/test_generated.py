@@ -274,12 +274,13 @@ def test_fewer_pictures_are_compared_with_photographs_of_all_kinds():
     assert found.n == 100 and found.low < 0 < found.high
 
 
-def test_a_blurred_and_mirrored_photograph_counts_as_copied():
+def test_a_blurred_pale_and_mirrored_photograph_counts_as_copied():
     _, dataset, split = setting("ours-diffusion", 32)
     seen, unseen = np.arange(16), np.arange(16, COUNT)
     real = scored.Reference(*[np.zeros((1, 1))] * 3, indices=seen, unseen=unseen)
     made = cv2.GaussianBlur(dataset.images[3], (5, 5), 0)[:, ::-1]
-    assert scored.copied(made[None], dataset, real).value == 1
+    pale = (150 + made / 5).astype(np.uint8)
+    assert scored.copied(np.stack([made, pale]), dataset, real).value == 1
     assert scored.copied(dataset.images[unseen[::-1]], dataset, real).value < 0.2
 
 
