@@ -1,12 +1,14 @@
 """The race: the four ways to make pictures with the same minutes of training each; KID against photographs.
 
-Each keeps its own process, network, rate and data; making the pictures that are scored does not count.
+Each keeps its own process, network, rate and data; making the pictures that are scored does not count. How long that
+takes is timed for ours.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,6 +21,7 @@ from flowerlib.errors import FlowerlibError
 
 RACERS = ("hughes-diffusion", "shen-diffusion", "keras-diffusion", "ours-diffusion")
 AIM = 4  # times the KID of ours
+STEPS, AIM_SECONDS = 20, {"without guidance": 15, "with guidance": 30}  # of AT_ONCE pictures
 
 
 def main() -> None:
@@ -63,12 +66,28 @@ def race(minutes: float, samples: int, profile: str) -> None:
         found[run] = scored.kid(picture_features.features(pictures), np.asarray(real.validation))
         said = f"{found[run].low:.3f} to {found[run].high:.3f}, {trained.history['steps'][-1]:,.0f} steps"
         print_row(run, f"{found[run].value:.3f}", said)
+    time_sampling(generator)
     ours = found["ours-diffusion"].value
     for run, aim in (("hughes-diffusion", AIM), ("shen-diffusion", AIM), ("keras-diffusion", 1)):
         if run in found:
             ratio = found[run].value / ours
             print_row(f"{run} / ours", f"{ratio:.1f}", f"aim {aim} or more{': missed' * (ratio < aim)}")
     print_row("peak memory", f"{peak_memory():.1f} GiB", "of the one process that trains all four")
+
+
+def time_sampling(generator: generated.Generator) -> None:
+    """Print how long some pictures take, as asked for, without guidance and with it."""
+    labels = scored.spread(len(generator.names), generated.AT_ONCE)
+    for (name, aim), guidance in zip(AIM_SECONDS.items(), (0, generator.recipe.generation.guidance), strict=True):
+        taken = []
+        for _ in range(2):  # the first builds the graph
+            started = time.perf_counter()
+            made = sampling.sample(
+                generator, len(labels), seed=scored.SEED, labels=labels, steps=STEPS, guidance=guidance
+            )
+            taken.append(time.perf_counter() - started)
+        said = f"{len(made)} of {made.shape[1]} px, {STEPS} steps; aim {aim} s{': missed' * (min(taken) > aim)}"
+        print_row(name, f"{min(taken):.1f} s", said)
 
 
 def shortened(run: str, minutes: float, profile: str) -> recipes.Recipe:

@@ -68,12 +68,13 @@ class BudgetLine:
 
     def step(self, step: int, loss: float, share: float) -> None:
         """Refresh the line, once a second at most; silent when headless."""
+        share = min(share, 1.0)  # the least number of steps may take longer than the budget
         self.first = share if self.first is None else self.first
         now = time.monotonic()
         if now - self.shown >= 1 and not os.environ.get(HEADLESS):
             self.shown = now
             print(
-                f"\r{share:4.0%}  step {step:,}  loss {loss:.4f}  {self._left(share)} left".ljust(79),
+                f"\r{share:4.0%}  step {step:,}  loss {loss:.4f}  {self._left(share)}".ljust(79),
                 end="",
                 flush=True,
             )
@@ -82,12 +83,14 @@ class BudgetLine:
         """Print the line of a part of the budget; end here when the process that runs the notebook was killed."""
         start = "" if os.environ.get(HEADLESS) else "\r"
         said = f"step {history['steps'][-1]:,.0f}  loss {history['loss'][-1]:.4f}"
-        print(f"{start}{share:4.0%}  {said}  {self._left(share)} left".ljust(79), flush=True)
+        print(f"{start}{share:4.0%}  {said}  {self._left(share)}".ljust(79), flush=True)
         _end_if_orphaned()
 
     def _left(self, share: float) -> str:
         spent = share - (self.first or 0.0)
-        return duration((time.monotonic() - self.started) / max(spent, 1e-6) * max(0.0, 1 - share))
+        if spent <= 0:  # the first step: nothing to reckon from
+            return ""
+        return f"{duration((time.monotonic() - self.started) / spent * max(0.0, 1 - share))} left"
 
 
 def _end_if_orphaned() -> None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from flowerlib import budget, checkpoints
+from flowerlib import budget, checkpoints, progress
 from flowerlib.errors import FlowerlibError
 from flowerlib.schema import Budget
 
@@ -95,3 +95,14 @@ def test_a_loss_that_is_no_number_stops_the_training_and_is_named(tmp_path):
 def test_minutes_or_steps_one_of_them(values):
     with pytest.raises(ValueError, match="minutes or steps, one of them"):
         plan(**values)
+
+
+def test_the_line_says_no_time_before_there_is_one_and_no_more_than_all(monkeypatch, capsys):
+    monkeypatch.delenv(progress.HEADLESS, raising=False)
+    seconds = iter([0, 60, 120, 180])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    shown = progress.BudgetLine()
+    shown.step(1, 0.5, 0.0)
+    assert capsys.readouterr().out.split() == ["0%", "step", "1", "loss", "0.5000"]
+    shown.step(2, 0.5, 1.4)
+    assert capsys.readouterr().out.split() == ["100%", "step", "2", "loss", "0.5000", "0", "s", "left"]
