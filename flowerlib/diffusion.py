@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowerlib.errors import FlowerlibError
-from flowerlib.schedules import Rates
+from flowerlib.schedules import Rates, check_noise
 
 TARGETS = ("epsilon", "x0", "v")
 Network = Callable[[np.ndarray, float], np.ndarray]  # noisy pictures and their noise rate -> what it was taught
@@ -98,7 +98,8 @@ def sample(
         float64 (n, ...), the pictures.
 
     Raises:
-        FlowerlibError: fewer than one step, an eta outside 0 to 1, an answer that is not a number, with its step.
+        FlowerlibError: fewer than one step, an eta outside 0 to 1, a schedule that no sampler can follow
+            (``schedules.check_noise``), an answer that is not a number, with its step.
     """
     *_, last = trail(network, noise, schedule, steps, kind=kind, eta=eta, bounds=bounds, seed=seed)
     return last
@@ -118,6 +119,7 @@ def trail(
     """What the network has in mind at each step of ``sample``, whose arguments it takes; the last are the pictures."""
     if steps < 1 or not 0 <= eta <= 1:
         raise FlowerlibError(f"sampling in {steps} steps with eta {eta:g}: one step or more, eta from 0 to 1")
+    check_noise(schedule)
     random, noisy = np.random.default_rng(seed), np.asarray(noise, dtype=np.float64)
     signals, louds = schedule(np.linspace(1, 0, steps + 1))
     for step in range(steps):

@@ -186,6 +186,15 @@ def batches(generator: Generator, dataset: Dataset, split: Split) -> budget.Batc
     return lambda random: batch(generator, dataset, split, random)
 
 
+def epochs(generator: Generator, split: Split, steps: float) -> float:
+    """How often each picture that the run learns from was shown, on average, in so many steps."""
+    recipe = generator.recipe
+    assert recipe.budget is not None and recipe.generation is not None
+    batch = recipe.budget.batch_size
+    shown = {"hughes": 1, "shen": max(1, batch // processes.SHEN_LEVELS)}.get(recipe.generation.process, batch)
+    return steps * shown / min(len(split.train), recipe.generation.pictures or len(split.train))
+
+
 def load(run: str, profile: str) -> Generator:
     """What a run has trained, ready to make pictures; never trains.
 

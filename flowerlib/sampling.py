@@ -14,14 +14,14 @@ from flowerlib import diffusion, guiding, processes
 from flowerlib.errors import FlowerlibError
 from flowerlib.generated import AT_ONCE, Generator, in_batches
 from flowerlib.schedules import NOISE_SCHEDULES
-from flowerlib.schema import Recipe
+from flowerlib.schema import Generation, Recipe
 
 
 class How(TypedDict, total=False):
     """Departures from a recipe's way to make pictures.
 
     Attributes:
-        steps: of the process.
+        steps: of the process; one of levels has no more than it learned, unless its recipe watches more.
         guidance: towards the class (Ho and Salimans 2022, eq. 6).
         eta: share of the noise that diffusion draws anew; none by default.
         start: noise that a process of levels begins with.
@@ -49,6 +49,11 @@ def label(names: Sequence[str], asked: str) -> int:
     close = get_close_matches(asked.lower(), known, 1, 0)
     hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
     raise FlowerlibError(f"'{asked}' is not one of the {len(names)} kinds{hint}")
+
+
+def usual_steps(plan: Generation) -> int:
+    """Steps from noise to a picture: as many as a process of levels has, or those that the recipe gives diffusion."""
+    return {"hughes": processes.HUGHES_LEVELS, "shen": processes.SHEN_LEVELS}.get(plan.process, plan.steps)
 
 
 def sample(
@@ -220,14 +225,16 @@ def _level_by_level(
     """The reports' way: the network's answer is what it sees next."""
     plan, side = generator.recipe.generation, _side(generator)
     assert plan is not None
+    most = usual_steps(plan)
+    steps = steps or most
+    if steps > max(most, plan.steps_watched or 0):
+        raise FlowerlibError(f"{generator.recipe.name} cannot take {steps} steps: its process has {most} levels")
     if plan.process == "shen":
         noise = processes.start_noise(count, side, random, mean=0.5 if start == "mean 0.5" else 0.0)
-        levels = processes.SHEN_LEVELS
     else:
         noise = processes.hughes_start(count, side, random, start)
-        levels = processes.HUGHES_LEVELS
     arrays = generator.space.into(noise)
-    for step in range(steps or levels):
+    for step in range(steps):
         arrays = in_batches(generator.model, arrays)
         if not np.isfinite(arrays).all():
             raise FlowerlibError(f"sampling: the network's answer is not a number in step {step + 1}")

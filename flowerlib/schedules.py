@@ -122,9 +122,15 @@ def sigmoid_noise(
     return _rates(1 - fallen * (1 - lowest**2))
 
 
+def keras_noise(time: ArrayLike) -> Rates:
+    """``cosine_noise`` as Keras's example of implicit diffusion has it: no picture is without noise at time 0."""
+    return cosine_noise(time, highest=0.95)
+
+
 NOISE_SCHEDULES: dict[str, Callable[..., Rates]] = {
     "linear": linear_noise,
     "cosine": cosine_noise,
+    "keras": keras_noise,
     "sigmoid": sigmoid_noise,
 }
 

@@ -313,7 +313,7 @@ class Generation(Values):
     start: Literal["uniform", "matched", "structured", "mean 0", "mean 0.5"] = Field(
         "matched", description="noise that Hughes's (the first three) or Shen's process begins with"
     )
-    schedule: Literal["linear", "cosine", "sigmoid"] = Field("cosine", description="of the noise of diffusion")
+    schedule: Literal["linear", "cosine", "keras", "sigmoid"] = Field("cosine", description="of the noise of diffusion")
     target: Literal["epsilon", "x0", "v"] = Field("v", description="what the network is taught")
     min_snr: bool = Field(False, description="whether noise levels are weighted (Hang et al. 2023)")
     unlabelled: float = Field(0.1, ge=0, le=1, description="share of pictures shown without their class")

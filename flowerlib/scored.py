@@ -7,14 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flowerlib import checkpoints, generation, maps, metrics, neighbors, picture_features, processes, sampling, splits
+from flowerlib import (
+    checkpoints,
+    generated,
+    generation,
+    maps,
+    metrics,
+    neighbors,
+    picture_features,
+    processes,
+    sampling,
+    splits,
+)
 from flowerlib.budget import Mark
 from flowerlib.data import Dataset
 from flowerlib.errors import FlowerlibError
 from flowerlib.generated import AT_ONCE, Generator
 from flowerlib.metrics import Score
+from flowerlib.models import summary
 from flowerlib.networks import Network
 from flowerlib.pipeline import record_folder
+from flowerlib.splits import Split
 
 SEED = 20_000  # of the samples that are scored; other than any training's
 COPY_PX = 16  # the side at which copies are looked for: what a generator blurs is gone in both
@@ -183,6 +196,24 @@ def meter(pictures: np.ndarray) -> dict[str, float]:
     red, green, blue = processes.channel_means(values)
     brightness, contrast = float(values.mean()), processes.contrast(values)
     return {"red": red, "green": green, "blue": blue, "brightness": brightness, "contrast": contrast}
+
+
+def training(generator: Generator, steps: float, dataset: Dataset, split: Split) -> dict[str, float]:
+    """What the reports say of a training: parameters in millions, epochs, and each channel's share in its photographs.
+
+    Args:
+        generator: that was trained.
+        steps: that it took.
+        dataset: the pictures.
+        split: its parts; a thousand photographs of the training part are looked at.
+    """
+    some = evenly(split.train.indices, min(len(split.train), 1000))
+    shares = meter(np.stack([dataset.images[index] for index in some]))
+    said = {
+        "parameters_millions": summary.parameters(generator.model)[0] / 1e6,
+        "epochs": generated.epochs(generator, split, steps),
+    } | {f"{name}_share": shares[name] for name in ("red", "green", "blue")}
+    return {f"train/{name}": value for name, value in said.items()}
 
 
 def scores(features: np.ndarray, real: Reference) -> dict[str, Score]:

@@ -128,7 +128,7 @@ def test_diffusion_batches_hold_what_the_network_is_taught():
     assert -1.001 <= picture.min() and picture.max() <= 1.001
 
 
-def test_guidance_0_is_the_model_itself_and_the_class_matters():
+def test_guidance_0_is_the_model_itself_asked_for_none_the_unconditional_one_and_the_class_matters():
     generator, *_ = trained("ours-diffusion-64", 32, **{"data.size_px": 32, "model.widths": "[16, 32]"})
     noise = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
     embedding = generator.model.get_layer("classes")
@@ -139,6 +139,8 @@ def test_guidance_0_is_the_model_itself_and_the_class_matters():
     for guidance in (0.0, 1.5):
         found = sampling._asked(generator, np.array([1, 2]), guidance)(noise, 0.5)
         np.testing.assert_allclose(found, (1 + guidance) * plain - guidance * none, atol=1e-4)
+        unasked = sampling._asked(generator, np.array([4, 4]), guidance)(noise, 0.5)
+        np.testing.assert_allclose(unasked, none, atol=1e-4)
     assert np.abs(plain - none).max() > 1e-5
 
 
@@ -147,6 +149,30 @@ def test_a_network_that_is_told_no_class_cannot_be_asked_for_one():
     generator = generated.build(recipe, dataset, split)
     with pytest.raises(FlowerlibError, match="makes pictures of no class"):
         sampling.sample(generator, 2, seed=0, labels=np.zeros(2, int))
+
+
+def test_a_process_of_levels_takes_no_more_steps_than_it_has_or_its_recipe_watches():
+    generator, *_ = trained("hughes-diffusion", 32, **{"data.size_px": 32})
+    assert len(list(sampling.trail(generator, 1, seed=0))) == processes.HUGHES_LEVELS
+    assert len(list(sampling.trail(generator, 1, seed=0, steps=30))) == 30  # section 4.3 watches beyond its levels
+    with pytest.raises(FlowerlibError, match="hughes-diffusion.* cannot take 31 steps: its process has 20 levels"):
+        sampling.sample(generator, 1, seed=0, steps=31)
+
+
+def test_levels_that_are_no_number_name_their_step(monkeypatch):
+    generator, *_ = trained("hughes-diffusion", 32, **{"data.size_px": 32})
+    calls = iter([1, 1, np.nan])
+    monkeypatch.setattr(sampling, "in_batches", lambda model, arrays: arrays * next(calls))
+    with pytest.raises(FlowerlibError, match="not a number in step 3"):
+        sampling.sample(generator, 1, seed=0)
+
+
+def test_what_is_said_of_a_training_counts_its_pictures():
+    recipe, dataset, split = setting("hughes-diffusion", 32, **{"data.size_px": 32, "generation.pictures": 10})
+    said = scored.training(generated.build(recipe, dataset, split), 50, dataset, split)
+    assert said["train/epochs"] == 5  # fifty steps of one picture of ten
+    assert said["train/parameters_millions"] == pytest.approx(4.500515)
+    assert sum(said[f"train/{name}_share"] for name in ("red", "green", "blue")) == pytest.approx(1)
 
 
 def test_between_two_noises_the_ends_are_their_own_pictures():
