@@ -16,6 +16,7 @@ from flowerlib import (
     neighbors,
     picture_features,
     processes,
+    recipes,
     sampling,
     splits,
 )
@@ -104,7 +105,7 @@ def by_minutes(
 
 
 def of_record(run: str, profile: str) -> pd.DataFrame:
-    """What ``by_minutes`` gave for a run that is done, from its record.
+    """What ``by_minutes`` gave for a run that is done, from its record; an enlarger's minutes count from the start.
 
     Args:
         run: a generator's.
@@ -117,8 +118,10 @@ def of_record(run: str, profile: str) -> pd.DataFrame:
     tables = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.exists() else {}
     if "kid_by_minutes" not in tables:
         raise FlowerlibError(f"{run} has no KID by minutes: python -m flowerlib run '{run}' --profile {profile}")
-    found = tables["kid_by_minutes"]
-    return pd.DataFrame(found["rows"], columns=found["columns"])
+    found = pd.DataFrame(tables["kid_by_minutes"]["rows"], columns=tables["kid_by_minutes"]["columns"])
+    plan = recipes.load(run, profile).generation
+    enlarger = plan.enlarger if plan else None
+    return found.assign(minutes=found["minutes"] + (enlarger.minutes or 0.0 if enlarger else 0.0))
 
 
 def arms(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
@@ -128,7 +131,7 @@ def arms(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], p
         tables: run -> ``of_record``; an arm's name begins with its racer's.
 
     Returns:
-        The racers' tables, and columns run, minutes, KID, low, high, racer, its KID, its low, its high.
+        The racers' tables, and columns run, minutes, KID, low, high, racer, its minutes, its KID, its low, its high.
     """
     racers, rows = {name: table for name, table in tables.items() if len(table) > 1}, []
     for name, table in tables.items():
@@ -138,7 +141,8 @@ def arms(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], p
         [mine], marks = table.to_dict("records"), racers[racer]
         its = marks.iloc[(marks["minutes"] - mine["minutes"]).abs().argmin()]
         row = {"run": name, "minutes": mine["minutes"], "KID": mine["value"], "low": mine["low"], "high": mine["high"]}
-        rows.append(row | {"racer": racer, "its KID": its["value"], "its low": its["low"], "its high": its["high"]})
+        row |= {"racer": racer, "its minutes": its["minutes"], "its KID": its["value"]}
+        rows.append(row | {"its low": its["low"], "its high": its["high"]})
     return racers, pd.DataFrame(rows)
 
 

@@ -226,6 +226,8 @@ def test_kid_by_minutes_is_read_from_a_record_or_its_run_is_named(tmp_path, monk
     rows = {"columns": ["minutes", "value", "low", "high"], "rows": [[1.0, 0.5, 0.4, 0.6], [2.0, 0.3, 0.2, 0.4]]}
     (tmp_path / "keras-diffusion" / "record.json").write_text(json.dumps({"tables": {"kid_by_minutes": rows}}))
     assert scored.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]
+    (tmp_path / "keras-diffusion").rename(tmp_path / "ours-diffusion")
+    assert scored.of_record("ours-diffusion", "laptop")["minutes"].tolist() == [3.5, 4.5]  # the enlarger's 2.5 first
 
 
 def test_by_minutes_each_mark_has_pictures_and_the_last_are_those_of_the_trained_weights(monkeypatch):
@@ -278,8 +280,8 @@ def test_an_arm_stands_beside_its_racer_after_as_many_minutes():
     tables["shen-diffusion@seed=2"] = pd.DataFrame([[3.0, 0.6, 0.5, 0.7, 1000]], columns=columns)
     racers, arms = scored.arms(tables)
     assert list(racers) == ["shen", "shen-diffusion"]
-    assert arms[["run", "KID", "racer", "its KID"]].to_numpy().tolist() == [
-        ["shen-diffusion@seed=2", 0.6, "shen-diffusion", 0.9]
+    assert arms[["run", "minutes", "KID", "racer", "its minutes", "its KID"]].to_numpy().tolist() == [
+        ["shen-diffusion@seed=2", 3.0, 0.6, "shen-diffusion", 3.1, 0.9]
     ]
     assert scored.arms({"shen": racer})[1].empty
 
