@@ -108,9 +108,13 @@ def test_two_gaussians_are_recovered_by_each_target_and_sampler(name, kind, eta)
     noise = np.random.default_rng(1).standard_normal(4000)
     found = diffusion.sample(perfect(kind, schedule), noise, schedule, 150, kind=kind, eta=eta)
     assert (found > 0).mean() == pytest.approx(0.5, abs=0.05)
+    # The last answer is the mean of what may lie behind the last noise: it narrows where a schedule keeps some.
+    signal, loud = schedule(1 / 150)
+    spread = SPREAD * signal * SPREAD / np.hypot(signal * SPREAD, loud)
+    assert name == "keras" or spread > 0.95 * SPREAD
     for side in (found[found > 0], -found[found < 0]):
         assert side.mean() == pytest.approx(1.5, abs=0.05)
-        assert side.std() == pytest.approx(SPREAD, abs=0.05)
+        assert side.std() == pytest.approx(spread, abs=0.05)
 
 
 def test_ddim_is_deterministic_and_inverts_on_a_linear_toy():
