@@ -137,8 +137,10 @@ def _record_lines(record: dict[str, Any], stale: str) -> list[str]:
 
 
 def shown(entry: dict[str, Any]) -> str:
-    """A value as the report prints it: counts whole, everything else with three decimals."""
-    return f"{int(entry['value']):,}".replace(",", "{,}") if entry["interval"] == "counted" else f"{entry['value']:.3f}"
+    """A value as the report prints it: counts, and what by its definition is a whole above 1, whole; else 3 decimals."""
+    value, kind = entry["value"], entry["interval"]
+    whole = kind == "counted" or (kind == "exact" and value > 1 and float(value).is_integer())
+    return f"{int(value):,}".replace(",", "{,}") if whole else f"{value:.3f}"
 
 
 def shown_with_interval(entry: dict[str, Any]) -> str:

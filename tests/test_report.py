@@ -308,6 +308,8 @@ def test_every_value_is_rounded_for_print_alone() -> None:
     assert report.shown_with_interval(entry) == "0.667 [0.512, 0.743], $n=156$"
     counted = {"value": 3121286, "low": None, "high": None, "n": 3121286, "interval": "counted"}
     assert report.shown(counted) == report.shown_with_interval(counted) == "3{,}121{,}286"
+    exact = [entry | {"value": value, "low": None, "interval": "exact"} for value in (7.0, 1.0, 9.3994)]
+    assert [report.shown(each) for each in exact] == ["7", "1.000", "9.399"]
 
 
 # What comes before and after
