@@ -137,7 +137,7 @@ def _record_lines(record: dict[str, Any], stale: str) -> list[str]:
 
 
 def shown(entry: dict[str, Any]) -> str:
-    """A value as the report prints it: counts, and what by its definition is a whole above 1, whole; else 3 decimals."""
+    """A value as the report prints it: counts, and wholes above 1 that are exact, whole; others with three decimals."""
     value, kind = entry["value"], entry["interval"]
     whole = kind == "counted" or (kind == "exact" and value > 1 and float(value).is_integer())
     return f"{int(value):,}".replace(",", "{,}") if whole else f"{value:.3f}"
