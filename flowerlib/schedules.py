@@ -123,7 +123,14 @@ def sigmoid_noise(
 
 
 def keras_noise(time: ArrayLike) -> Rates:
-    """``cosine_noise`` as Keras's example of implicit diffusion has it: no picture is without noise at time 0."""
+    """``cosine_noise`` as Keras's example has it (keras.io, "Denoising Diffusion Implicit Models"): some noise is left.
+
+    Args:
+        time: from 0 to 1, any shape; at time 0 the signal rate is 0.95.
+
+    Returns:
+        As ``linear_noise``.
+    """
     return cosine_noise(time, highest=0.95)
 
 

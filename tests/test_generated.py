@@ -19,6 +19,7 @@ from flowerlib import (
     generated,
     picture_features,
     processes,
+    racing,
     recipes,
     reconstructed,
     sampling,
@@ -219,15 +220,15 @@ def test_a_meter_reads_colours_and_contrast():
 
 
 def test_kid_by_minutes_is_read_from_a_record_or_its_run_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(scored, "record_folder", lambda run, _: tmp_path / run)
+    monkeypatch.setattr(racing, "record_folder", lambda run, _: tmp_path / run)
     with pytest.raises(FlowerlibError, match="keras-diffusion has no KID by minutes: python -m flowerlib run"):
-        scored.of_record("keras-diffusion", "smoke")
+        racing.of_record("keras-diffusion", "smoke")
     (tmp_path / "keras-diffusion").mkdir()
     rows = {"columns": ["minutes", "value", "low", "high"], "rows": [[1.0, 0.5, 0.4, 0.6], [2.0, 0.3, 0.2, 0.4]]}
     (tmp_path / "keras-diffusion" / "record.json").write_text(json.dumps({"tables": {"kid_by_minutes": rows}}))
-    assert scored.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]
+    assert racing.of_record("keras-diffusion", "smoke")["value"].tolist() == [0.5, 0.3]
     (tmp_path / "keras-diffusion").rename(tmp_path / "ours-diffusion")
-    assert scored.of_record("ours-diffusion", "laptop")["minutes"].tolist() == [3.5, 4.5]  # the enlarger's 2.5 first
+    assert racing.of_record("ours-diffusion", "laptop")["minutes"].tolist() == [3.5, 4.5]  # the enlarger's 2.5 first
 
 
 def test_by_minutes_each_mark_has_pictures_and_the_last_are_those_of_the_trained_weights(monkeypatch):
@@ -278,12 +279,12 @@ def test_an_arm_stands_beside_its_racer_after_as_many_minutes():
     )
     tables = {"shen": racer, "shen-diffusion": racer.assign(value=[0.9, 0.8, 0.7])}
     tables["shen-diffusion@seed=2"] = pd.DataFrame([[3.0, 0.6, 0.5, 0.7, 1000]], columns=columns)
-    racers, arms = scored.arms(tables)
+    racers, arms = racing.arms(tables)
     assert list(racers) == ["shen", "shen-diffusion"]
     assert arms[["run", "minutes", "KID", "racer", "its minutes", "its KID"]].to_numpy().tolist() == [
         ["shen-diffusion@seed=2", 3.0, 0.6, "shen-diffusion", 3.1, 0.9]
     ]
-    assert scored.arms({"shen": racer})[1].empty
+    assert racing.arms({"shen": racer})[1].empty
 
 
 @given(st.integers(1, 60), st.integers(1, 60))
